@@ -1,0 +1,86 @@
+"""The manifest: what a bundle's graph takes and gives, and where it came from."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model_store.errors import DocumentError, document_error
+from model_store.labels import LabelSchema
+
+SCHEMA_VERSION = 1
+
+
+class ImageSpec(BaseModel):
+    """How bytes become the graph's input `image`, `[N, height, width, 3]`.
+
+    `fit` says what happens to another aspect ratio: `squish` stretches, `pad` adds black, `crop` cuts the middle out.
+    `reduce` lets the JPEG decoder skip detail that the resize would throw away; it changes pixels slightly, and so belongs
+    to the model and not to the server.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: Annotated[int, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096)]
+    dtype: Literal["uint8", "uint16"] = "uint8"
+    fit: Literal["squish", "pad", "crop"] = "squish"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    reduce: bool = True
+    formats: tuple[Literal["JPEG", "PNG", "WEBP"], ...] = ("JPEG", "PNG", "WEBP")
+    max_pixels: Annotated[int, Field(ge=1, le=200_000_000)] = 50_000_000
+
+
+class Provenance(BaseModel):
+    """Where the weights came from, enough to make them again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    created_at: datetime.datetime
+    code_version: str
+    data_fingerprint: str
+    """SHA-256 over the sorted image hashes and labels the weights saw."""
+    recipe: dict[str, Any] = {}
+    seed: int = 0
+
+
+class Manifest(BaseModel):
+    """Names the graph, its heads and its input; immutable once written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+    """Digits and dots: TorchServe sorts versions as numbers."""
+    labels: LabelSchema
+    heads: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Label ids in the order of the graph's `probability` columns; a label without a head is a person's."""
+    image: ImageSpec
+    embedding: Annotated[int, Field(ge=1)]
+    graph_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    opset: int
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _heads_are_labels(self) -> Self:
+        unknown = [head for head in self.heads if head not in self.labels.ids]
+        if unknown:
+            raise ValueError(f"the head {unknown[0]!r} is no label of the schema; declare it under labels")
+        if len(set(self.heads)) != len(self.heads):
+            raise ValueError("a head stands twice; each label has one column")
+        return self
+
+
+def read(path: Path) -> Manifest:
+    """The manifest in a file. Raises DocumentError with file, key, value and mend."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise document_error(path, error) from None
+    except OSError as error:
+        raise DocumentError(f"{path}: {error.strerror}; name the folder of a bundle") from None

@@ -1,0 +1,209 @@
+"""The deployment log's schema and only definition: triage writes these records, training reads them.
+
+A record is journaled as MessagePack with its `kind`, and exported as a row of the Parquet table of that name. Schemas only
+grow: a new field has a default, and a reader ignores fields that it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+Route = Literal["automatic", "review", "captured"]
+Answer = Literal["present", "absent", "unsure", "not_assessed"]
+Outcome = Literal["labels", "none_of_these", "unusable", "new_label"]
+
+
+class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything beside scores and rules that decided a route."""
+
+    mode: Literal["capture", "assist", "live"]
+    suspended: tuple[str, ...] = ()
+    always_review: tuple[str, ...] = ()
+    available: bool = True
+    """The classifier answered with the expected graph."""
+    certified_here: bool = True
+    """The rules name this site, provider and precision."""
+    control_stale: bool = False
+
+
+class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
+    """One image read by the model (or stored without it), decided, and routed."""
+
+    id: str
+    revision: int = 1
+    """2 and up: decided again after the model came back."""
+    project: str
+    site: str
+    case: str | None = None
+    view: str | None = None
+    role: Literal["current", "prior"] = "current"
+    received_at: int
+    """Microseconds since the epoch, UTC."""
+    sha256: str
+    size: int
+    format: str
+    width: int
+    height: int
+    source: dict[str, str] = {}
+    """Metadata of the caller's, allowlisted names only."""
+    model: str = ""
+    """`name/version`, empty when no model was asked."""
+    graph: str = ""
+    bundle: str = ""
+    rules: str = ""
+    code: str = ""
+    provider: str = ""
+    precision: str = ""
+    heads: tuple[str, ...] = ()
+    probability: bytes = b""
+    """float32 little-endian, one a head; exact, so that `explain` can decide again."""
+    typicality: float | None = None
+    embedding: bytes = b""
+    """float16 little-endian."""
+    fires: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    route: Route
+    reasons: tuple[str, ...] = ()
+    policy: PolicySnapshot
+    queue: str | None = None
+    """Set when the image waits for a person."""
+    audit_u: float | None = None
+    audit_probability: float | None = None
+    timings_ms: dict[str, float] = {}
+
+    def probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """`[C]` float32, empty when no model answered."""
+        return np.frombuffer(self.probability, "<f4")
+
+
+class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="kind"):
+    """What a person said of one item. A label that is not mentioned is unknown, and masked in training."""
+
+    id: str
+    prediction: str
+    revision: int = 1
+    project: str
+    site: str
+    case: str | None = None
+    queue: str
+    sha256: str
+    reviewer: str
+    outcome: Outcome = "labels"
+    answers: dict[str, Answer] = {}
+    new_label: str | None = None
+    note: str = ""
+    blind: bool = False
+    suggestions: tuple[str, ...] = ()
+    """Label ids the reviewer was shown, best first."""
+    leased_at: int
+    shown_at: int | None = None
+    at: int
+    gold: bool = False
+    agreement: bool | None = None
+
+
+class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, tag="truth", tag_field="kind"):
+    """What turned out to be right, from the caller's world."""
+
+    id: str
+    prediction: str
+    project: str
+    answers: dict[str, Answer]
+    source: str
+    at: int
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True, tag="event", tag_field="kind"):
+    """Something that is about no single answer: control changes, refusals, withdrawals, purges."""
+
+    id: str
+    name: str
+    project: str
+    site: str | None = None
+    subject: str = ""
+    actor: str = ""
+    detail: dict[str, str] = {}
+    at: int
+
+
+Record = PredictionRecord | VerdictRecord | TruthRecord | EventRecord
+TABLES: dict[str, type[Record]] = {
+    "predictions": PredictionRecord,
+    "verdicts": VerdictRecord,
+    "truths": TruthRecord,
+    "events": EventRecord,
+}
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """MessagePack of a record, its kind among the keys."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The record in MessagePack bytes. Raises msgspec.ValidationError or DecodeError."""
+    return _decoder.decode(data)
+
+
+def table_of(record: Record) -> str:
+    """Name of the Parquet table a record belongs to."""
+    return next(name for name, kind in TABLES.items() if isinstance(record, kind))
+
+
+def arrow_schema(table: str) -> Any:
+    """The Parquet schema of a table (a `pyarrow.Schema`): times are UTC microseconds, scores exact float32 lists."""
+    import pyarrow as pa
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    time = pa.timestamp("us", tz="UTC")
+    special = {
+        "received_at": time, "at": time, "leased_at": time, "shown_at": time,
+        "probability": pa.list_(pa.float32()), "embedding": pa.list_(pa.float16()), "typicality": pa.float32(),
+        "answers": pa.map_(text, text), "source": pa.map_(text, text), "detail": pa.map_(text, text),
+        "timings_ms": pa.map_(text, pa.float64()),
+        "heads": texts, "fires": texts, "absent": texts, "reasons": texts, "suggestions": texts,
+        "policy": pa.struct([
+            ("mode", text), ("suspended", texts), ("always_review", texts),
+            ("available", pa.bool_()), ("certified_here", pa.bool_()), ("control_stale", pa.bool_()),
+        ]),
+        "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
+        "audit_u": pa.float64(), "audit_probability": pa.float64(),
+        "blind": pa.bool_(), "gold": pa.bool_(), "agreement": pa.bool_(),
+    }  # fmt: skip
+    fields = msgspec.structs.fields(TABLES[table])
+    return pa.schema([(field.name, special.get(field.name, text)) for field in fields])
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """The record as a row for `arrow_schema`."""
+    row: dict[str, Any] = msgspec.structs.asdict(record)
+    if isinstance(record, PredictionRecord):
+        row["probability"] = record.probabilities()
+        row["embedding"] = np.frombuffer(record.embedding, "<f2")
+        row["policy"] = msgspec.structs.asdict(record.policy)
+    for name, value in row.items():
+        if isinstance(value, dict) and name != "policy":
+            row[name] = list(value.items())
+    return row
+
+
+def from_row(table: str, row: dict[str, Any]) -> Record:
+    """The record in a row that came out of Parquet through `Table.to_pylist()`."""
+    values = dict(row)
+    for name, value in row.items():
+        if name in ("answers", "source", "detail", "timings_ms"):
+            values[name] = dict(value)
+        elif name in ("received_at", "at", "leased_at", "shown_at") and value is not None:
+            values[name] = round(value.timestamp() * 1e6)
+    if table == "predictions":
+        values["probability"] = np.array(row["probability"], "<f4").tobytes()
+        values["embedding"] = np.array(row["embedding"], "<f2").tobytes()
+        if row["typicality"] is not None:
+            values["typicality"] = float(np.float32(row["typicality"]))
+    return msgspec.convert(values, TABLES[table])

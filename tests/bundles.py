@@ -1,0 +1,125 @@
+"""A tiny real bundle, made in milliseconds without torch: mean colour -> three sigmoids.
+
+The graph's probabilities are sigmoid(20 * (mean of channel k / 255 - 0.5)): a red image fires `red`, a green one `green`.
+`blue` has a head but no certificate; `other` has no head.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from model_store import bundle as bundles
+from model_store.bundle import Bundle, Golden
+from model_store.decode import decode
+from model_store.labels import Group, Label, LabelSchema
+from model_store.manifest import ImageSpec, Manifest, Provenance
+from model_store.preprocess import preprocess
+from model_store.rules import Certificate, ClassRule, Rules
+
+COLOURS = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230), "grey": (120, 120, 120)}
+WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def picture(colour: str = "red", size: tuple[int, int] = (32, 24), format: str = "PNG", salt: int = 0) -> bytes:
+    """Encoded bytes of a plain image; `salt` makes the bytes differ and the decision not."""
+    pixels = np.full((size[1], size[0], 3), COLOURS[colour], np.uint8)
+    for index in range(4):
+        pixels[0, index % size[0], 0] ^= (salt >> (4 * index)) & 15
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format)
+    return stream.getvalue()
+
+
+def graph(height: int = 16, width: int = 16) -> bytes:
+    """An ONNX model with the contract's input and outputs."""
+    constants = {
+        "scale": np.array(20 / 255, np.float32),
+        "shift": np.array(-10, np.float32),
+        "axes": np.array([1, 2], np.int64),
+        "one": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["embedding"]),
+        helper.make_node("Sigmoid", ["embedding"], ["probability"]),
+        helper.make_node("Shape", ["image"], ["rows"], start=0, end=1),
+        helper.make_node(
+            "ConstantOfShape", ["rows"], ["typicality"], value=numpy_helper.from_array(np.array([1], np.float32))
+        ),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "mean_colour",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", height, width, 3])],
+        [
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("typicality", TensorProto.FLOAT, ["n"]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def schema() -> LabelSchema:
+    names = ("red", "green", "blue", "other")
+    return LabelSchema(labels=tuple(Label(id=name, name=name.title()) for name in names), groups=(Group(),))
+
+
+def make(data: Path, name: str = "colours", version: str = "1") -> Bundle:
+    """Writes the bundle to `<data>/models/<name>/<version>`."""
+    encoded = graph()
+    spec = ImageSpec(height=16, width=16)
+    samples = tuple(picture(colour) for colour in ("red", "green", "blue"))
+    image = np.stack([preprocess(decode(sample, spec).pixels, spec) for sample in samples])
+    logits = (image.astype(np.float32).mean(axis=(1, 2)) * np.float32(20 / 255) - 10).astype(np.float32)
+    probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    manifest = Manifest(
+        name=name,
+        version=version,
+        labels=schema(),
+        heads=("red", "green", "blue"),
+        image=spec,
+        embedding=3,
+        graph_digest="sha256:" + hashlib.sha256(encoded).hexdigest(),
+        opset=18,
+        provenance=Provenance(created_at=WHEN, code_version="test", data_fingerprint="none"),
+    )
+    golden = Golden(samples, image, probability, np.ones(3, np.float32), logits)
+    return bundles.write(data / "models" / name / version, encoded, manifest, golden)
+
+
+def rules(bundle: Bundle, sites: tuple[str, ...] = ("default",), floor: float = 0.0) -> Rules:
+    """Rules under which red and green answer above .9 and veto everything at .5."""
+    certificate = Certificate(
+        target=0.95, delta=0.1, attempted=2, firings=200, errors=1, bound=0.96, images=500,
+        data_fingerprint="none", certified_at=WHEN,
+    )  # fmt: skip
+    automatic = ClassRule(state="automatic", threshold=0.9, veto=0.5, certificate=certificate)
+    return Rules(
+        bundle=bundle.digest,
+        labels=bundle.manifest.labels.digest,
+        sites=sites,
+        provider="cpu",
+        precision="fp32",
+        typicality_floor=floor,
+        classes={
+            "red": automatic,
+            "green": automatic,
+            "blue": ClassRule(state="assist", veto=0.5, lacks="59 more correct firings"),
+            "other": ClassRule(state="human", lacks="training images"),
+        },
+    )
