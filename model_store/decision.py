@@ -1,5 +1,5 @@
-"""Scores and rules -> what fires, what is decided, and why not. Pure, vectorised, and the only implementation:
-`certify` certifies these functions and the gateway runs them.
+"""Scores and rules -> what fires, what is decided, and why not. Pure, vectorised, and the only
+implementation: `certify` certifies these functions and the gateway runs them.
 
 Class k **fires** on an image when all of these hold:
 
@@ -9,8 +9,9 @@ Class k **fires** on an image when all of these hold:
     in an exclusive group, every other member j, whatever its state, has p_j < veto_j
 
 An exclusive group is **decided** when one member fires. An independent group is decided by one firing member
-(`any_present`), or when every member fires or is certified absent, p_k < absent_below_k (`each_decided`; a member without a
-head can be neither). An image is **answerable** when every required group is decided. All comparisons are float32.
+(`any_present`), or when every member fires or is certified absent, p_k < absent_below_k (`each_decided`; a
+member without a head can be neither). An image is **answerable** when every required group is decided. All
+comparisons are float32.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Reason = Literal["none_fired", "undecided_label", "atypical", "conflict"]
 
 @dataclass(frozen=True)
 class DecisionTable:
-    """Rules laid out along the graph's C heads and the schema's G groups. Columns of one group lie side by side."""
+    """Rules laid out along the graph's C heads and the schema's G groups."""
 
     heads: tuple[str, ...]
     floor: np.float32
@@ -56,7 +57,7 @@ class DecisionTable:
 
     @classmethod
     def build(cls, rules: Rules, manifest: Manifest) -> DecisionTable:
-        """Raises KeyError when the rules miss a label; check_fits says so in words before it comes to that."""
+        """Raises KeyError when the rules miss a label; check_fits says so in words before."""
         heads = manifest.heads
         per_head = [rules.classes[head] for head in heads]
         present = [g for g in manifest.labels.groups if set(manifest.labels.members(g.id)) & set(heads)]
@@ -67,7 +68,9 @@ class DecisionTable:
             heads=heads,
             floor=np.float32(rules.typicality_floor),
             automatic=np.array([rule.state == "automatic" for rule in per_head]),
-            threshold=np.array([np.inf if rule.threshold is None else rule.threshold for rule in per_head], np.float32),
+            threshold=np.array(
+                [np.inf if rule.threshold is None else rule.threshold for rule in per_head], np.float32
+            ),
             veto=np.array([rule.veto for rule in per_head], np.float32),
             absent_below=np.array(
                 [-1.0 if rule.absent_below is None else rule.absent_below for rule in per_head], np.float32
@@ -76,14 +79,16 @@ class DecisionTable:
             starts=np.searchsorted(group[order], np.arange(len(present))).astype(np.intp),
             group=group,
             exclusive=np.array([g.kind == "exclusive" for g in present]),
-            each_decided=np.array([g.kind == "independent" and g.decided_by == "each_decided" for g in present]),
+            each_decided=np.array(
+                [g.kind == "independent" and g.decided_by == "each_decided" for g in present]
+            ),
             complete=np.array([set(manifest.labels.members(g.id)) <= set(heads) for g in present]),
             required=np.array([g.required for g in present]),
             headless_required=any(g.required and g.id not in position for g in manifest.labels.groups),
         )
 
     def without(self, suspended: frozenset[str]) -> DecisionTable:
-        """The same table with some classes not automatic. Vetoes ignore states, so no other class fires differently."""
+        """The same with some classes not automatic. Vetoes ignore states: no other fires differently."""
         if not suspended:
             return self
         kept = np.array([head not in suspended for head in self.heads])
@@ -103,7 +108,7 @@ class Decisions:
     atypical: Bools
     """`[N]`"""
     conflict: Bools
-    """`[N]`: in some exclusive group an automatic class reached its threshold and another member's veto stopped it."""
+    """`[N]`: in an exclusive group an automatic class reached its threshold and another's veto stopped it."""
     undecided_label: Bools
     """`[N]`: a required each_decided group lacks a member's answer."""
 
@@ -136,7 +141,7 @@ def vetoed(table: DecisionTable, probability: Floats) -> Bools:
 
 
 def eligible(table: DecisionTable, probability: Floats, typicality: Floats) -> Bools:
-    """`[N, C]`: where a class would fire at threshold 0 if it were automatic. `certify` sweeps thresholds over this."""
+    """`[N, C]`: where a class would fire at threshold 0 if it were automatic; `certify` sweeps over this."""
     return ~vetoed(table, probability) & (typicality >= table.floor)[:, None]
 
 
@@ -154,8 +159,8 @@ def decide(table: DecisionTable, probability: Floats, typicality: Floats) -> Dec
     return Decisions(
         fires=fires,
         absent=absent,
-        answerable=~undecided.any(axis=1) & (not table.headless_required),
+        answerable=~np.any(undecided, axis=1) & np.bool_(not table.headless_required),
         atypical=~typical,
-        conflict=(reaches & stopped).any(axis=1),
-        undecided_label=(undecided & table.each_decided).any(axis=1),
+        conflict=np.any(reaches & stopped, axis=1),
+        undecided_label=np.any(undecided & table.each_decided, axis=1),
     )

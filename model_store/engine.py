@@ -21,7 +21,8 @@ OUTPUTS = ("probability", "typicality", "embedding")
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 2e-2, "int8": 5e-2}
 """Largest difference of a golden probability between machines: kernels differ, models do not."""
 _BUCKETS = {"cpu": (1,), "cuda": (1, 2, 4, 8, 16, 32)}
-"""Batch sizes that are ever run. On a CPU one image at a time is fastest; CUDA tunes its kernels anew for each shape."""
+"""Batch sizes that are ever run. On a CPU one image at a time is fastest; CUDA tunes its kernels anew for
+each shape."""
 
 
 class Engine:
@@ -36,34 +37,46 @@ class Engine:
     def open(cls, bundle: Bundle, provider: ProviderName = "cpu", threads: int = 1) -> Engine:
         """Loads the graph on exactly this provider with `threads` intra-op threads.
 
-        Raises ProviderUnavailable when another provider would run, BundleError when the graph does not fit the manifest.
+        Raises ProviderUnavailable when another provider would run, BundleError when the graph does not fit
+        the manifest.
         """
         import onnxruntime
 
         wanted = _PROVIDERS[provider]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # the default counts the host's cores and ignores the container's share
+        options.intra_op_num_threads = (
+            threads  # the default counts the host's cores and ignores the container's share
+        )
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning steals the decoder's core
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # spinning steals the decoder's core
         options.log_severity_level = 3
         providers: list[Any] = [wanted]
         if provider == "cuda":
             onnxruntime.preload_dlls()
-            providers = [(wanted, {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"})]
+            providers = [
+                (wanted, {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"})
+            ]
         try:
             session = onnxruntime.InferenceSession(str(bundle.graph), options, providers=providers)
         except Exception as error:
             if provider == "cuda":
-                raise ProviderUnavailable(f"CUDA did not start ({error}); check the driver, or ask for cpu") from None
+                raise ProviderUnavailable(
+                    f"CUDA did not start ({error}); check the driver, or ask for cpu"
+                ) from None
             raise BundleError(f"{bundle.graph} does not load ({error}); export the bundle again") from None
         runs = session.get_providers()[0]
         if runs != wanted:  # ONNX Runtime falls back without an error; a certificate names its provider
             raise ProviderUnavailable(
-                f"{provider} was asked for and {runs} would run; install onnxruntime-gpu and its CUDA, or ask for cpu"
+                f"{provider} was asked for and {runs} would run; "
+                "install onnxruntime-gpu and its CUDA, or ask for cpu"
             )
         names = {output.name for output in session.get_outputs()}
         if not names.issuperset(OUTPUTS):
-            raise BundleError(f"{bundle.graph} gives {sorted(names)} and should give {list(OUTPUTS)}; export it again")
+            raise BundleError(
+                f"{bundle.graph} gives {sorted(names)} and should give {list(OUTPUTS)}; export it again"
+            )
         return cls(bundle, session, provider)
 
     def warm(self) -> None:
@@ -73,7 +86,8 @@ class Engine:
             self.run(np.repeat(image, size, axis=0))
 
     def run(self, image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """`[n, H, W, 3]` of the manifest's dtype -> probability `[n, C]`, typicality `[n]`, embedding `[n, D]`."""
+        """`[n, H, W, 3]` of the manifest's dtype -> probability `[n, C]`, typicality `[n]`, embedding `[n,
+        D]`."""
         outputs = self._session.run(OUTPUTS, {"image": image})
         return tuple(outputs)
 
@@ -112,16 +126,19 @@ class Engine:
         return [result for result in results if result is not None]
 
     def check_golden(self) -> None:
-        """Raises BundleError unless the golden images still give their stored probabilities, from bytes to scores."""
+        """Raises BundleError unless the golden images still give their stored probabilities, from bytes to
+        scores."""
         golden = self.bundle.golden()
         for index, result in enumerate(self.predict(golden.encoded)):
             if isinstance(result, ImageError):
-                raise BundleError(f"{self.bundle.folder}: golden image {index} is refused ({result}); export it again")
+                raise BundleError(
+                    f"{self.bundle.folder}: golden image {index} is refused ({result}); export it again"
+                )
             difference = float(np.abs(result.probability - golden.probability[index]).max())
             if not difference <= GOLDEN_TOLERANCE[self.bundle.manifest.precision]:
                 raise BundleError(
-                    f"{self.bundle.folder}: golden image {index} differs by {difference:.4f} on {self.provider}; "
-                    "this machine does not run the model that was certified"
+                    f"{self.bundle.folder}: golden image {index} differs by {difference:.4f} on "
+                    f"{self.provider}; this machine does not run the model that was certified"
                 )
 
 

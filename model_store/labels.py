@@ -27,8 +27,9 @@ class Label(BaseModel):
 class Group(BaseModel):
     """Labels that are decided together.
 
-    `exclusive`: exactly one member is true, so one that fires decides the group. `independent`: several may be true;
-    `any_present` is decided by one certain finding, `each_decided` only when every member is certainly present or absent.
+    `exclusive`: exactly one member is true, so one that fires decides the group. `independent`: several may
+    be true; `any_present` is decided by one certain finding, `each_decided` only when every member is
+    certainly present or absent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,9 +58,13 @@ class LabelSchema(BaseModel):
                 raise ValueError(f"{kind} id {twice[0]!r} stands twice; give each its own")
         for label in self.labels:
             if label.group not in groups:
-                raise ValueError(f"label {label.id!r} names the group {label.group!r}; declare it under groups")
+                raise ValueError(
+                    f"label {label.id!r} names the group {label.group!r}; declare it under groups"
+                )
             if label.parent is not None and label.parent not in ids:
-                raise ValueError(f"label {label.id!r} names the parent {label.parent!r}; declare it under labels")
+                raise ValueError(
+                    f"label {label.id!r} names the parent {label.parent!r}; declare it under labels"
+                )
         return self
 
     @property

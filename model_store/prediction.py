@@ -1,7 +1,8 @@
 """A model's answer to one image, and its form on the wire: the handler writes it, the gateway reads it.
 
-Layout, little-endian: `SRP1`, uint16 length of a JSON header, the header, float32 probability[C], float32 typicality,
-float16 embedding[D]. JSON for the whole would cost milliseconds at 1,000 classes; this costs microseconds.
+Layout, little-endian: `SRP1`, uint16 length of a JSON header, the header, float32 probability[C], float32
+typicality, float16 embedding[D]. JSON for the whole would cost milliseconds at 1,000 classes; this costs
+microseconds.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def encode(prediction: Prediction) -> bytes:
 def decode(data: bytes) -> Prediction:
     """The prediction in a byte string. Raises ReplyError when it is not one, whole and of finite scores."""
     if data[:4] != MAGIC:
-        raise ReplyError(f"the reply begins with {data[:16]!r} and is no prediction; is this a Second Reader handler?")
+        raise ReplyError(
+            f"the reply begins with {data[:16]!r} and is no prediction; is this a Second Reader handler?"
+        )
     try:
         (length,) = struct.unpack_from("<H", data, 4)
         header = json.loads(data[6 : 6 + length])
@@ -82,12 +85,15 @@ def decode(data: bytes) -> Prediction:
             float(header["decode_ms"]), float(header["run_ms"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, struct.error) as error:
-        raise ReplyError(f"the reply's header is broken ({error}); gateway and handler versions may differ") from None
+        raise ReplyError(
+            f"the reply's header is broken ({error}); gateway and handler versions may differ"
+        ) from None
     check_scores(prediction.probability, prediction.typicality)
     return prediction
 
 
 def check_scores(probability: npt.NDArray[np.float32], typicality: np.float32) -> None:
-    """Raises ReplyError unless every probability lies in [0, 1] and typicality is finite: NaN must never fire."""
+    """Raises ReplyError unless every probability lies in [0, 1] and typicality is finite: NaN must never
+    fire."""
     if not (np.all((probability >= 0) & (probability <= 1)) and np.isfinite(typicality)):
         raise ReplyError("a score is NaN or outside [0, 1]; the graph is broken on this provider")

@@ -1,7 +1,7 @@
 """The deployment log's schema and only definition: triage writes these records, training reads them.
 
-A record is journaled as MessagePack with its `kind`, and exported as a row of the Parquet table of that name. Schemas only
-grow: a new field has a default, and a reader ignores fields that it does not know.
+A record is journaled as MessagePack with its `kind`, and exported as a row of the Parquet table of that name.
+Schemas only grow: a new field has a default, and a reader ignores fields that it does not know.
 """
 
 from __future__ import annotations
@@ -157,14 +157,16 @@ def table_of(record: Record) -> str:
 
 
 def arrow_schema(table: str) -> Any:
-    """The Parquet schema of a table (a `pyarrow.Schema`): times are UTC microseconds, scores exact float32 lists."""
+    """The Parquet schema of a table (a `pyarrow.Schema`): times are UTC microseconds, scores exact float32
+    lists."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
     time = pa.timestamp("us", tz="UTC")
     special = {
         "received_at": time, "at": time, "leased_at": time, "shown_at": time,
-        "probability": pa.list_(pa.float32()), "embedding": pa.list_(pa.float16()), "typicality": pa.float32(),
+        "probability": pa.list_(pa.float32()), "embedding": pa.list_(pa.float16()),
+        "typicality": pa.float32(),
         "answers": pa.map_(text, text), "source": pa.map_(text, text), "detail": pa.map_(text, text),
         "timings_ms": pa.map_(text, pa.float64()),
         "heads": texts, "fires": texts, "absent": texts, "reasons": texts, "suggestions": texts,

@@ -1,7 +1,7 @@
 """Rules: which classes may answer, above which score, and the certificate that says so.
 
-Rules are apart from the bundle, so that recertifying a site changes no weights; they name the bundle they hold for and are
-stored under the SHA-256 of their own bytes: `<data>/rules/<hex>.json`.
+Rules are apart from the bundle, so that recertifying a site changes no weights; they name the bundle they
+hold for and are stored under the SHA-256 of their own bytes: `<data>/rules/<hex>.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 class Certificate(BaseModel):
     """The evidence that a class's automatic answers are right at least `target` of the time.
 
-    `bound` is the exact binomial (Clopper-Pearson) lower bound on precision at confidence `1 - delta / attempted`.
+    `bound` is the exact binomial (Clopper-Pearson) lower bound on precision at confidence `1 - delta /
+    attempted`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +61,8 @@ class ClassRule(BaseModel):
     state: ClassState
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     veto: Annotated[float, Field(ge=0)] = NO_VETO
-    """In an exclusive group, a score at or above it stops every other member from firing, whatever this class's state."""
+    """In an exclusive group, a score at or above it stops every other member from firing, whatever this
+    class's state."""
     absent_below: Annotated[float, Field(ge=0, le=1)] | None = None
     """Certified absence: a score below it says the label is absent (independent groups)."""
     certificate: Certificate | None = None
@@ -70,7 +72,9 @@ class ClassRule(BaseModel):
     @model_validator(mode="after")
     def _automatic_is_proven(self) -> Self:
         if self.state == "automatic" and (self.threshold is None or self.certificate is None):
-            raise ValueError("an automatic class needs a threshold and a certificate; certify it or make it assist")
+            raise ValueError(
+                "an automatic class needs a threshold and a certificate; certify it or make it assist"
+            )
         return self
 
 
@@ -106,7 +110,9 @@ class Rules(BaseModel):
                 f"{manifest.name}/{manifest.version} ({bundle_digest[:19]}); certify this bundle"
             )
         if self.labels != manifest.labels.digest or set(self.classes) != set(manifest.labels.ids):
-            raise DocumentError(f"rules {self.digest[:19]} speak of other labels than the bundle; certify this bundle")
+            raise DocumentError(
+                f"rules {self.digest[:19]} speak of other labels than the bundle; certify this bundle"
+            )
         for label, rule in self.classes.items():
             if (rule.state == "human") != (label not in manifest.heads):
                 raise DocumentError(
@@ -115,8 +121,11 @@ class Rules(BaseModel):
                 )
 
 
-def assist_rules(bundle_digest: str, manifest: Manifest, provider: Literal["cpu", "cuda"], site: str) -> Rules:
-    """Rules under which nothing answers: every head suggests. What a site without rules of its own serves by."""
+def assist_rules(
+    bundle_digest: str, manifest: Manifest, provider: Literal["cpu", "cuda"], site: str
+) -> Rules:
+    """Rules under which nothing answers: every head suggests. What a site without rules of its own serves
+    by."""
     return Rules(
         bundle=bundle_digest,
         labels=manifest.labels.digest,
@@ -143,16 +152,21 @@ def write(data: Path, rules: Rules) -> Path:
 
 
 def read(path: Path) -> Rules:
-    """The rules in a file. Raises DocumentError when it is no rules file or was edited after it was written."""
+    """The rules in a file. Raises DocumentError when it is no rules file or was edited after it was
+    written."""
     try:
         content = path.read_bytes()
         rules = Rules.model_validate_json(content)
     except ValidationError as error:
         raise document_error(path, error) from None
     except OSError as error:
-        raise DocumentError(f"{path}: {error.strerror}; certify the bundle, or name an existing rules file") from None
+        raise DocumentError(
+            f"{path}: {error.strerror}; certify the bundle, or name an existing rules file"
+        ) from None
     if hashlib.sha256(content).hexdigest() != path.stem:
-        raise DocumentError(f"{path} was changed after it was certified (its digest is not its name); certify again")
+        raise DocumentError(
+            f"{path} was changed after it was certified (its digest is not its name); certify again"
+        )
     return rules
 
 
