@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from model_store.errors import DocumentError, document_error
 from model_store.labels import LabelSchema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class ImageSpec(BaseModel):
     """How bytes become the graph's input `image`, `[N, height, width, 3]`.
 
-    `fit` says what happens to another aspect ratio: `squish` stretches, `pad` adds black, `crop` cuts the middle out.
-    `reduce` lets the JPEG decoder skip detail that the resize would throw away; it changes pixels slightly, and so belongs
-    to the model and not to the server.
+    `fit` says what happens to another aspect ratio: `squish` stretches, `pad` adds black, `crop` cuts the
+    middle out. `reduce` lets the JPEG decoder skip detail that the resize would throw away; it changes pixels
+    slightly, and so belongs to the model and not to the server.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,8 @@ class ImageSpec(BaseModel):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     reduce: bool = True
     formats: tuple[Literal["JPEG", "PNG", "WEBP"], ...] = ("JPEG", "PNG", "WEBP")
-    max_pixels: Annotated[int, Field(ge=1, le=200_000_000)] = 50_000_000
+    max_pixels: Annotated[int, Field(ge=1, le=150_000_000)] = 50_000_000
+    """Width times height; an image of more is refused from its header."""
 
 
 class Provenance(BaseModel):

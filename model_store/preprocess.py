@@ -17,27 +17,38 @@ def preprocess(pixels: Pixels, spec: ImageSpec) -> Pixels:
     height, width = pixels.shape[:2]
     if spec.fit == "squish":
         return _resize(pixels, spec.height, spec.width, spec)
-    choose = max if spec.fit == "crop" else min
-    scale = choose(spec.height / height, spec.width / width)
-    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    resized = _resize(pixels, inner_height, inner_width, spec)
     if spec.fit == "crop":
-        top, left = (inner_height - spec.height) // 2, (inner_width - spec.width) // 2
-        return np.ascontiguousarray(resized[top : top + spec.height, left : left + spec.width])
-    canvas = np.zeros((spec.height, spec.width, 3), dtype=resized.dtype)
-    top, left = (spec.height - inner_height) // 2, (spec.width - inner_width) // 2
-    canvas[top : top + inner_height, left : left + inner_width] = resized
+        # the middle is cut out before it is resized: a ribbon resized whole would fill gigabytes
+        scale = max(spec.height / height, spec.width / width)
+        inner_height, inner_width = min(height, spec.height / scale), min(width, spec.width / scale)
+        top, left = (height - inner_height) / 2, (width - inner_width) / 2
+        box = (left, top, min(width, left + inner_width), min(height, top + inner_height))
+        return _resize(pixels, spec.height, spec.width, spec, box)
+    scale = min(spec.height / height, spec.width / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    canvas: Pixels = np.zeros((spec.height, spec.width, 3), pixels.dtype)
+    top, left = (spec.height - rows) // 2, (spec.width - columns) // 2
+    canvas[top : top + rows, left : left + columns] = _resize(pixels, rows, columns, spec)
     return canvas
 
 
-def _resize(pixels: Pixels, height: int, width: int, spec: ImageSpec) -> Pixels:
+def _resize(
+    pixels: Pixels,
+    height: int,
+    width: int,
+    spec: ImageSpec,
+    box: tuple[float, float, float, float] | None = None,
+) -> Pixels:
+    """The pixels, or the box (left, top, right, bottom) of them, at another size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     resampling = _RESAMPLING[spec.interpolation]
     if pixels.dtype == np.uint8:
-        return np.asarray(Image.fromarray(pixels).resize((width, height), resampling))
+        return np.asarray(Image.fromarray(pixels).resize((width, height), resampling, box))
     planes = [  # Pillow resizes 16 bits without loss only as floats, plane by plane
-        np.asarray(Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize((width, height), resampling))
+        np.asarray(
+            Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize((width, height), resampling, box)
+        )
         for channel in range(3)
     ]
     return np.stack(planes, axis=2).round().clip(0, 65535).astype(np.uint16)
