@@ -1,0 +1,61 @@
+"""The command line: mounts each package's commands and imports a package only when its command is used.
+
+A gateway pod has no torch and a GPU node no FastAPI; `--help` and every other command must still work there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "demo": ("embedded.commands", "demo", "Everything on one machine: train, certify, serve, triage, review."),
+    "up": ("embedded.commands", "up", "Start the embedded stack for an existing data folder."),
+    "serve": ("triage.commands", "serve", "The gateway alone, for a real Redis and classifier."),
+    "train": ("training.commands", "train", "From labelled images to a bundle."),
+    "certify": ("training.commands", "certify", "From a bundle and fresh data to rules."),
+    "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
+    "predict": ("triage.commands", "predict", "Send images to a running service."),
+    "review": ("triage.commands", "review", "Answer items in the terminal."),
+    "explain": ("triage.commands", "explain", "Why an image was answered so."),
+    "log": ("triage.commands", "deployment_log", "The deployment log as Parquet."),
+    "recover": ("triage.commands", "recover", "Make queue and views again from the journals."),
+    "doctor": ("triage.commands", "doctor", "What is wrong here, each finding with its mend."),
+}
+"""Command -> module, attribute, one line of help. The line stands here so that `--help` imports nothing."""
+_EXTRA = {"embedded": "embedded", "triage": "gateway", "training": "train", "handlers": "classifier"}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[name]
+        try:
+            command: Any = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extra = _EXTRA[module.split(".")[0]]
+            raise click.ClickException(
+                f"{name} needs {error.name}, which is not installed; pip install 'secondreader[{extra}]'"
+            ) from None
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="secondreader")
+def main() -> None:
+    """Second Reader: the model reads every image first; where nothing is certain, a person reads second."""
+
+
+if __name__ == "__main__":
+    main()

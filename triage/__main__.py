@@ -1,0 +1,8 @@
+"""`python -m triage`: the gateway as a process."""
+
+from __future__ import annotations
+
+from triage.commands import serve
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,116 @@
+"""What callers and reviewers are told of a record. Pure: the same record always gives the same words."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+
+from model_store.labels import LabelSchema
+from model_store.record import PredictionRecord, VerdictRecord
+from model_store.rules import Rules
+from triage.review import Item
+
+
+def when(microseconds: int) -> str:
+    """RFC 3339, UTC."""
+    moment = datetime.datetime.fromtimestamp(microseconds / 1e6, datetime.UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def suggestions(record: PredictionRecord, labels: LabelSchema, rules: Rules, count: int) -> list[dict[str, Any]]:
+    """The most probable labels that were not answered, best first."""
+    probability = record.probabilities()
+    answered = set(record.fires) if record.route == "automatic" else set()
+    best = [int(column) for column in np.argsort(-probability, kind="stable")]
+    chosen = [column for column in best if record.heads[column] not in answered][:count]
+    return [
+        {
+            "id": record.heads[column],
+            "name": labels[record.heads[column]].name,
+            "probability": float(probability[column]),
+            "state": rules.classes[record.heads[column]].state,
+        }
+        for column in chosen
+    ]
+
+
+def prediction_view(
+    record: PredictionRecord, labels: LabelSchema | None, rules: Rules | None, count: int
+) -> dict[str, Any]:
+    """The prediction as callers see it, without its final state."""
+    probability = record.probabilities()
+    known = labels is not None and rules is not None and probability.size > 0
+    answered: list[dict[str, Any]] = []
+    if known and record.route == "automatic":
+        assert labels is not None
+        assert rules is not None
+        for label in record.fires:
+            score = float(probability[record.heads.index(label)])
+            answered.append(
+                {
+                    "id": label,
+                    "name": labels[label].name,
+                    "probability": score,
+                    "threshold": rules.classes[label].threshold,
+                }
+            )
+    review = None
+    if record.route == "review":
+        review = {"queue": record.queue, "item": record.id, "status": "waiting", "url": f"/v1/predictions/{record.id}"}
+    model = None
+    if record.model:
+        name, version = record.model.split("/")
+        model = {"name": name, "version": version, "graph": record.graph, "rules": record.rules}
+    return {
+        "id": record.id,
+        "project": record.project,
+        "site": record.site,
+        "case": record.case,
+        "route": record.route,
+        "reasons": list(record.reasons),
+        "labels": answered,
+        "absent": list(record.absent) if record.route == "automatic" else [],
+        "suggestions": suggestions(record, labels, rules, count) if labels and rules and known else [],
+        "typicality": record.typicality,
+        "review": review,
+        "model": model,
+        "received_at": when(record.received_at),
+    }
+
+
+def model_final(record: PredictionRecord) -> dict[str, Any] | None:
+    """The final state that the model gives, None while a person is to."""
+    if record.route != "automatic":
+        return None
+    return {"labels": list(record.fires), "by": "model", "revision": record.revision, "at": when(record.received_at)}
+
+
+def people_final(verdict: VerdictRecord) -> dict[str, Any]:
+    """The final state that a verdict gives."""
+    final: dict[str, Any] = {
+        "labels": [label for label, answer in verdict.answers.items() if answer == "present"],
+        "by": "people",
+        "outcome": verdict.outcome,
+        "revision": verdict.revision,
+        "at": when(verdict.at),
+    }
+    if verdict.new_label:
+        final["new_label"] = verdict.new_label
+    return final
+
+
+def review_item(record: PredictionRecord, labels: LabelSchema | None, rules: Rules | None, count: int) -> Item:
+    """The record as reviewers see it."""
+    known = labels is not None and rules is not None and record.probability
+    return Item(
+        id=record.id,
+        project=record.project,
+        site=record.site,
+        case=record.case,
+        sha256=record.sha256,
+        received_at=record.received_at,
+        reasons=record.reasons,
+        suggestions=tuple(suggestions(record, labels, rules, count)) if labels and rules and known else (),
+    )

@@ -1,0 +1,111 @@
+"""The one place where the gateway is wired."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from model_store import VERSION
+from triage.blobs import LocalBlobs
+from triage.catalog import Catalog
+from triage.control import Control
+from triage.desk import Desk
+from triage.errors import TriageError
+from triage.index import Index
+from triage.inprocess_classifier import InProcessClassifier
+from triage.intake import Intake
+from triage.journal import SegmentJournal
+from triage.metrics import Metrics
+from triage.parts import Parts
+from triage.ports import Classifier
+from triage.recorder import Recorder
+from triage.redis_reviews import RedisReviews
+from triage.returning import Returning
+from triage.routes import control, operations, predictions, reviewing
+from triage.routes.replies import install
+from triage.settings import Settings
+from triage.torchserve_classifier import TorchServeClassifier
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
+    """A gateway. Nothing is opened before it starts: the journal's lock, Redis and the model come with its lifespan."""
+    counted = metrics or Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.parts = await _start(settings, counted, stack)
+            yield
+            app.state.parts.stopping.set()
+
+    app = FastAPI(title="Second Reader", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    for router in (predictions.router, reviewing.router, control.router, operations.router):
+        app.include_router(router)
+    operations.mount_static(app)
+    install(app)
+    return app
+
+
+async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
+    catalog = Catalog(settings.data)
+    sites = Control(settings.data / "control", catalog)
+    sites.poll()
+    journal = SegmentJournal(
+        settings.journal_folder, settings.node, settings.segment_bytes, metrics.fsync_seconds.observe
+    )
+    journal.start()
+    stack.callback(journal.close)
+    blobs = LocalBlobs(settings.blob_folder)
+    stack.callback(blobs.close)
+    reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
+    stack.push_async_callback(reviews.close)
+    classifier: Classifier
+    if settings.classifier == "torchserve":
+        classifier = TorchServeClassifier(
+            settings.torchserve_url, settings.classify_timeout_s, settings.max_in_flight, metrics
+        )
+    else:
+        classifier = InProcessClassifier(settings.provider, settings.threads, metrics)
+    stack.push_async_callback(classifier.close)
+    index = Index(reviews, catalog, settings.suggestions, settings.retention_s)
+    recorder = Recorder(journal, index, reviews, settings.node, metrics)
+    intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions)
+    desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
+    returning = Returning(reviews, intake, recorder)
+    await recorder.step()
+    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning)
+
+    async def poll() -> None:
+        await asyncio.to_thread(sites.poll)
+        for site in sites.sites:
+            if site.bundle:
+                manifest = site.bundle.manifest
+                metrics.model_info.labels(manifest.name, manifest.version, site.bundle.digest[:19]).set(1)
+
+    for step, seconds in ((poll, 1.0), (recorder.step, 0.25), (desk.sweep, 0.5), (returning.step, 0.5)):
+        task = asyncio.create_task(_forever(step, seconds))
+        stack.push_async_callback(_ended, task)
+    return parts
+
+
+async def _forever(step: Callable[[], Awaitable[object]], seconds: float) -> None:
+    """Runs a background step for the life of the gateway; a failure is logged and the next turn tries again."""
+    while True:
+        try:
+            await step()
+        except TriageError as error:
+            log.info("background step waits", extra={"step": step.__qualname__, "why": str(error)})
+        except Exception:
+            log.exception("background step failed", extra={"step": step.__qualname__})
+        await asyncio.sleep(seconds)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,43 @@
+"""Models and rules of a data folder, opened once and kept. Bundles and rules never change, so nothing here goes stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model_store import bundle as bundles
+from model_store import rules as rule_files
+from model_store.bundle import Bundle
+from model_store.decision import DecisionTable
+from model_store.rules import Rules
+
+
+class Catalog:
+    """Looks up bundles by `name/version` and rules by digest; both raise ModelStoreError with the mend."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._bundles: dict[str, Bundle] = {}
+        self._rules: dict[str, Rules] = {}
+        self._tables: dict[tuple[str, str], DecisionTable] = {}
+
+    def bundle(self, model: str) -> Bundle:
+        if model not in self._bundles:
+            self._bundles[model] = bundles.find(self._data, model)
+        return self._bundles[model]
+
+    def rules(self, digest: str) -> Rules:
+        if digest not in self._rules:
+            self._rules[digest] = rule_files.find(self._data, digest)
+        return self._rules[digest]
+
+    def remember(self, rules: Rules) -> None:
+        """Keeps rules that lie in no file: those under which everything is assist."""
+        self._rules[rules.digest] = rules
+
+    def table(self, model: str, digest: str) -> DecisionTable:
+        """The decision table of a bundle under some rules. Raises DocumentError when they do not belong together."""
+        if (model, digest) not in self._tables:
+            bundle, rules = self.bundle(model), self.rules(digest)
+            rules.check_fits(bundle.digest, bundle.manifest)
+            self._tables[model, digest] = DecisionTable.build(rules, bundle.manifest)
+        return self._tables[model, digest]

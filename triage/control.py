@@ -1,0 +1,192 @@
+"""Control documents: what each site does. Versioned JSON files, changed by compare-and-swap, read again each second.
+
+<data>/control/projects/<project>/sites/<site>.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_store.bundle import Bundle
+from model_store.decision import DecisionTable
+from model_store.errors import ModelStoreError, document_error
+from model_store.labels import LabelSchema
+from model_store.manifest import ImageSpec
+from model_store.rules import Rules, assist_rules
+from triage.catalog import Catalog
+from triage.errors import NotFound, PreconditionFailed
+from triage.journal import sync_folder
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+_STORED_ONLY = ImageSpec(height=1, width=1)
+
+
+class SiteDocument(BaseModel):
+    """What one site does. A site starts in `assist`: people see suggestions, nothing answers by itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["capture", "assist", "live"] = "assist"
+    model: Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[0-9.]+$")] | None = None
+    """`name/version` of a bundle; none: everything is captured or reviewed."""
+    rules: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    labels: LabelSchema | None = None
+    """Only for a site without a model: what reviewers can answer."""
+    suspended: tuple[str, ...] = ()
+    always_review: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site's document with everything it names, opened and checked."""
+
+    project: str
+    name: str
+    document: SiteDocument
+    etag: str
+    labels: LabelSchema
+    image: ImageSpec
+    bundle: Bundle | None = None
+    rules: Rules | None = None
+    table: DecisionTable | None = None
+    """Under the site's suspensions."""
+    table_unsuspended: DecisionTable | None = None
+
+    def certified_for(self, provider: str, precision: str) -> bool:
+        """Whether the rules were made for this site on what really ran."""
+        rules = self.rules
+        return rules is not None and (self.name in rules.sites and self.project == rules.project) and (
+            (rules.provider, rules.precision) == (provider, precision)
+        )  # fmt: skip
+
+
+@dataclass
+class Control:
+    """The sites as last read. `poll` reads again what changed; `age` tells how long ago that last worked."""
+
+    folder: Path
+    catalog: Catalog
+    problems: dict[str, str] = field(default_factory=dict)
+    """Per `project/site`: why its newest document is not in force. The one before stays."""
+    _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+    _read_at: float = float("-inf")
+
+    @property
+    def age(self) -> float:
+        """Seconds since the documents were last read whole."""
+        return time.monotonic() - self._read_at
+
+    @property
+    def sites(self) -> list[Site]:
+        return list(self._sites.values())
+
+    def site(self, project: str, name: str) -> Site:
+        """Raises NotFound for a site that was never declared: a typing error must not open a new one."""
+        found = self._sites.get((project, name))
+        if found is None:
+            raise NotFound(
+                f"there is no site {name!r} in project {project!r}; "
+                f"declare it with PUT /v1/projects/{project}/sites/{name}"
+            )
+        return found
+
+    def labels(self, project: str) -> LabelSchema:
+        """The label schema of a project. Raises NotFound."""
+        for site in self._sites.values():
+            if site.project == project:
+                return site.labels
+        raise NotFound(f"there is no project {project!r}; declare a site of it first")
+
+    def poll(self) -> None:
+        """Reads every document that changed. A broken one is reported in `problems` and changes nothing."""
+        there = set()
+        for path in sorted(self.folder.glob("projects/*/sites/*.json")):
+            project, name = path.parent.parent.name, path.stem
+            there.add((project, name))
+            content = path.read_bytes()
+            known = self._sites.get((project, name))
+            if known is not None and known.etag == etag(content):
+                self.problems.pop(f"{project}/{name}", None)
+                continue
+            try:
+                self._sites[project, name] = self.open(project, name, content)
+                self.problems.pop(f"{project}/{name}", None)
+            except ModelStoreError as error:
+                self.problems[f"{project}/{name}"] = str(error)
+        for gone in set(self._sites) - there:
+            del self._sites[gone]
+        self._read_at = time.monotonic()
+
+    def open(self, project: str, name: str, content: bytes) -> Site:
+        """The site that a document describes. Raises ModelStoreError naming what does not fit."""
+        try:
+            document = SiteDocument.model_validate_json(content)
+        except ValidationError as error:
+            raise document_error(f"site {project}/{name}", error) from None
+        if document.model is None:
+            if document.labels is None:
+                raise ModelStoreError(f"site {project}/{name}: without a model it needs labels; add one of the two")
+            return Site(project, name, document, etag(content), document.labels, _STORED_ONLY)
+        bundle = self.catalog.bundle(document.model)
+        if document.rules is None:
+            rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
+            self.catalog.remember(rules)
+        else:
+            rules = self.catalog.rules(document.rules)
+        table = self.catalog.table(document.model, rules.digest)
+        unknown = sorted({*document.suspended, *document.always_review} - set(bundle.manifest.labels.ids))
+        if unknown:
+            raise ModelStoreError(
+                f"site {project}/{name}: {unknown[0]!r} is no label of {document.model}; mend its spelling"
+            )
+        return Site(
+            project, name, document, etag(content), bundle.manifest.labels, bundle.manifest.image,
+            bundle, rules, table.without(frozenset(document.suspended)), table,
+        )  # fmt: skip
+
+    def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
+        """Checks and stores a document; returns the site and the etag it replaced.
+
+        `if_match` is the etag the caller read, None to create. Raises PreconditionFailed, or ModelStoreError when the
+        document names what is not there.
+        """
+        path = self.folder / "projects" / project / "sites" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
+        with _locked(path.parent / ".lock"):
+            before = etag(path.read_bytes()) if path.exists() else None
+            if before != if_match:
+                raise PreconditionFailed(
+                    f"the document of {project}/{name} is {before or 'not there yet'} and not {if_match or 'new'}; "
+                    "read it again and repeat the change"
+                )
+            site = self.open(project, name, content)
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(content)
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+            partial.rename(path)
+            sync_folder(path.parent)
+        self._sites[project, name] = site
+        return site, before
+
+
+def etag(content: bytes) -> str:
+    return '"' + hashlib.sha256(content).hexdigest()[:32] + '"'
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

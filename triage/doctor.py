@@ -1,0 +1,101 @@
+"""Looks at everything a gateway needs and says what is wrong, each with its mend. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.errors import ModelStoreError
+from triage.catalog import Catalog
+from triage.control import Control
+from triage.errors import TriageError
+from triage.inprocess_classifier import InProcessClassifier
+from triage.journal import nodes, segments
+from triage.metrics import Metrics
+from triage.ports import Classifier
+from triage.redis_reviews import RedisReviews
+from triage.settings import Settings
+from triage.torchserve_classifier import TorchServeClassifier
+
+
+@dataclass(frozen=True)
+class Finding:
+    part: str
+    ok: bool
+    says: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """One finding a part, in the order in which they depend on one another."""
+    findings = [_folder("journal", settings.journal_folder), _folder("blobs", settings.blob_folder)]
+    there = nodes(settings.journal_folder) if settings.journal_folder.is_dir() else []
+    findings.append(
+        Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
+    )
+    findings += await _redis(settings)
+    control = Control(settings.data / "control", Catalog(settings.data))
+    control.poll()
+    findings += [Finding(f"site {name}", False, problem) for name, problem in control.problems.items()]
+    if not control.sites and not control.problems:
+        findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))
+    for site in control.sites:
+        says = (
+            f"{site.document.mode}, model {site.document.model or 'none'}, rules {(site.document.rules or 'none')[:19]}"
+        )
+        findings.append(Finding(f"site {site.project}/{site.name}", True, says))
+    findings += await _models(settings, control)
+    return findings
+
+
+def _folder(part: str, folder: Path) -> Finding:
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest) as stream:
+            stream.write(b"x")
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return Finding(part, False, f"{folder} cannot be written ({error.strerror}); free space, or mend its owner")
+    return Finding(part, True, f"{folder} is writable and syncs")
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
+    try:
+        info = await reviews.info()
+    except TriageError as error:
+        return [Finding("redis", False, f"{error}; is TRIAGE_REDIS_URL right?")]
+    finally:
+        await reviews.close()
+    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+    findings = [Finding("redis", version >= (6, 2), f"speaks version {info['redis_version']}; 6.2 or later is needed")]
+    if not int(info["aof_enabled"]):
+        says = "keeps nothing over a restart, so every restart is a recovery; set appendonly yes"
+        findings.append(Finding("redis persistence", False, says))
+    return findings
+
+
+async def _models(settings: Settings, control: Control) -> list[Finding]:
+    metrics = Metrics()
+    classifier: Classifier
+    if settings.classifier == "torchserve":
+        classifier = TorchServeClassifier(settings.torchserve_url, settings.classify_timeout_s, 4, metrics)
+    else:
+        classifier = InProcessClassifier(settings.provider, settings.threads, metrics)
+    findings = []
+    for bundle in {site.bundle.digest: site.bundle for site in control.sites if site.bundle}.values():
+        part = f"model {bundle.manifest.name}/{bundle.manifest.version}"
+        try:
+            scores = await classifier.classify(bundle.golden().encoded[0], bundle)
+            right = scores.graph == bundle.manifest.graph_digest
+            says = (
+                f"answers on {scores.provider}" if right else "is served with another graph; archive this bundle again"
+            )
+            findings.append(Finding(part, right, says))
+        except (TriageError, ModelStoreError) as error:
+            findings.append(Finding(part, False, f"{error}; start TorchServe with this bundle"))
+    await classifier.close()
+    return findings

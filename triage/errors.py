@@ -1,0 +1,84 @@
+"""Every error the service raises on purpose, and the HTTP status each becomes at the shell.
+
+TriageError                       detail says what is wrong and what to do
+├── BadRequest            400     a parameter or body that cannot be read
+├── NotAuthorized         401     no key, or a wrong one
+├── NotFound              404     no such prediction, queue, site
+├── Conflict              409     the lease was lost, or the item is answered already
+├── PreconditionFailed    412     the document changed since it was read (If-Match)
+├── TooLarge              413     more bytes than the service takes
+├── NotAnImage            415     a body kind that is not taken
+├── Invalid               422     a well-formed request that contradicts the label schema
+├── Busy                  429     more work in flight than is allowed; Retry-After
+└── Unavailable           503     a part the answer needs is away; Retry-After
+    ├── JournalBroken             the journal could not be written: nothing is acknowledged any more
+    ├── IndexAway                 Redis does not answer
+    └── ClassifierUnavailable     the model does not answer (never leaves the service: the image goes to a person)
+SettingsError                     a setting names something impossible; ends the process with one line
+"""
+
+from __future__ import annotations
+
+
+class TriageError(Exception):
+    status = 500
+    title = "Internal error"
+    retry_after: int | None = None
+
+
+class BadRequest(TriageError):
+    status, title = 400, "The request cannot be read"
+
+
+class NotAuthorized(TriageError):
+    status, title = 401, "A valid API key is needed"
+
+
+class NotFound(TriageError):
+    status, title = 404, "There is no such thing here"
+
+
+class Conflict(TriageError):
+    status, title = 409, "Somebody was faster"
+
+
+class PreconditionFailed(TriageError):
+    status, title = 412, "The document has changed"
+
+
+class TooLarge(TriageError):
+    status, title = 413, "The body is too large"
+
+
+class NotAnImage(TriageError):
+    status, title = 415, "This kind of body is not taken"
+
+
+class Invalid(TriageError):
+    status, title = 422, "The request contradicts the label schema"
+
+
+class Busy(TriageError):
+    status, title = 429, "Too many requests in flight"
+    retry_after = 1
+
+
+class Unavailable(TriageError):
+    status, title = 503, "A part of the service is away"
+    retry_after = 2
+
+
+class JournalBroken(Unavailable):
+    title = "Nothing can be recorded"
+
+
+class IndexAway(Unavailable):
+    title = "The index is away"
+
+
+class ClassifierUnavailable(Unavailable):
+    title = "The model does not answer"
+
+
+class SettingsError(Exception):
+    """One line: which setting, which value, what to do."""

@@ -1,0 +1,122 @@
+"""Decides a journaled prediction again and says what agrees. Pure but for the catalog's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from model_store.decision import Decisions, DecisionTable, decide
+from model_store.errors import ModelStoreError
+from model_store.record import PredictionRecord, VerdictRecord
+from triage import policy
+from triage.catalog import Catalog
+from triage.journal import nodes, read
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the record says beside what deciding again says; `disagreements` is empty when they agree."""
+
+    record: PredictionRecord
+    route: str
+    reasons: tuple[str, ...]
+    fires: tuple[str, ...]
+    absent: tuple[str, ...]
+    disagreements: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return not self.disagreements
+
+
+def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
+    """Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more."""
+    fires: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    if record.policy.available:
+        bundle = catalog.bundle(record.model)
+        if bundle.digest != record.bundle:
+            raise ModelStoreError(
+                f"{record.model} is now the bundle {bundle.digest[:19]} and {record.bundle[:19]} decided; "
+                "restore that bundle from a backup"
+            )
+        table = catalog.table(record.model, record.rules)
+        outcome = _decide(table.without(frozenset(record.policy.suspended)), record)
+        fires, absent = _named(table, outcome.fires), _named(table, outcome.absent)
+        routing = policy.route(
+            record.policy, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
+            fires=fires, fires_unsuspended=_named(table, _decide(table, record).fires),
+        )  # fmt: skip
+    else:
+        routing = policy.route(record.policy, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
+    compared = {
+        "route": (record.route, routing.route),
+        "reasons": (record.reasons, routing.reasons),
+        "fires": (record.fires, fires),
+        "absent": (record.absent, absent),
+    }
+    disagreements = tuple(
+        f"{name}: recorded {before!r}, decided again {again!r}"
+        for name, (before, again) in compared.items()
+        if before != again
+    )
+    return Explanation(record, routing.route, routing.reasons, fires, absent, disagreements)
+
+
+def find(journal_folder: Path, prediction_id: str) -> tuple[list[PredictionRecord], list[VerdictRecord]]:
+    """Every revision of a prediction and every verdict on it, over all nodes' journals."""
+    predictions, verdicts = [], []
+    for node in nodes(journal_folder):
+        for _, record in read(node):
+            if isinstance(record, PredictionRecord) and record.id == prediction_id:
+                predictions.append(record)
+            elif isinstance(record, VerdictRecord) and record.prediction == prediction_id:
+                verdicts.append(record)
+    return predictions, verdicts
+
+
+def _decide(table: DecisionTable, record: PredictionRecord) -> Decisions:
+    return decide(table, record.probabilities()[None], np.array([record.typicality], np.float32))
+
+
+def _named(table: DecisionTable, mask: Iterable[Iterable[bool]]) -> tuple[str, ...]:
+    return tuple(head for head, hit in zip(table.heads, next(iter(mask)), strict=True) if hit)
+
+
+def summary(explained: list[Explanation], verdicts: list[VerdictRecord], catalog: Catalog) -> dict[str, Any]:
+    """The newest decision in words: what each score met, and whether deciding again agrees."""
+    newest = explained[-1]
+    record = newest.record
+    classes = []
+    if record.policy.available:
+        rules = catalog.rules(record.rules)
+        for head, probability in zip(record.heads, record.probabilities(), strict=True):
+            rule = rules.classes[head]
+            classes.append(
+                {"label": head, "probability": float(probability), "threshold": rule.threshold, "veto": rule.veto,
+                 "state": rule.state, "fires": head in newest.fires}
+            )  # fmt: skip
+    return {
+        "id": record.id,
+        "image": f"{record.project}/{record.site}/{record.sha256}",
+        "route": record.route,
+        "reasons": list(record.reasons),
+        "model": record.model,
+        "bundle": record.bundle,
+        "rules": record.rules,
+        "provider": record.provider,
+        "typicality": record.typicality,
+        "policy": msgspec.structs.asdict(record.policy),
+        "classes": classes,
+        "revisions": len(explained),
+        "verdicts": [
+            {"reviewer": each.reviewer, "outcome": each.outcome, "answers": each.answers} for each in verdicts
+        ],
+        "agrees": all(each.agrees for each in explained),
+        "disagreements": [line for each in explained for line in each.disagreements],
+    }

@@ -1,0 +1,210 @@
+"""One image in, one prediction out: header, blob and model in parallel, decision, journal, index, reply.
+
+Whatever goes wrong with the model ends in front of a person. Only the image's own faults, a full service and a journal that
+cannot be written are refused; a refusal leaves no blob and no queue item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from model_store import VERSION
+from model_store import decode as decoder
+from model_store.decision import decide
+from model_store.errors import ImageError, ReplyError
+from model_store.prediction import Prediction
+from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
+from triage import answers, policy
+from triage.control import Control, Site
+from triage.errors import ClassifierUnavailable
+from triage.ids import new_id, now_us
+from triage.metrics import Metrics
+from triage.ports import Blobs, Classifier
+from triage.recorder import Recorder
+from triage.review import queue_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller sent beside the image."""
+
+    project: str = "default"
+    site: str = "default"
+    case: str | None = None
+    view: str | None = None
+    role: Literal["current", "prior"] = "current"
+    source: dict[str, str] | None = None
+
+
+class Intake:
+    """Reads, decides, records. One object for the life of the gateway."""
+
+    def __init__(
+        self, control: Control, classifier: Classifier, blobs: Blobs, recorder: Recorder, metrics: Metrics,
+        stale_s: float, suggestions: int,
+    ) -> None:  # fmt: skip
+        self._control = control
+        self._classifier = classifier
+        self._blobs = blobs
+        self._recorder = recorder
+        self._metrics = metrics
+        self._stale_s = stale_s
+        self._suggestions = suggestions
+
+    async def predict(self, image: bytes, request: Request) -> dict[str, Any]:
+        """The prediction as callers see it. Raises ImageError, NotFound, Unavailable."""
+        site = self._control.site(request.project, request.site)
+        prediction_id, received_at = new_id(), now_us()
+        clock = _Stages(self._metrics)
+        try:
+            header = decoder.probe(image, site.image)
+            sha256 = hashlib.sha256(image).hexdigest()
+            clock.mark("receive")
+            scores = await self._store_and_classify(f"{site.project}/{site.name}/{sha256}", image, site)
+        except ImageError as error:
+            await self._refuse(prediction_id, request, error, received_at)
+            raise
+        clock.mark("classify")
+        record = decided(
+            PredictionRecord(
+                id=prediction_id, project=site.project, site=site.name, case=request.case, view=request.view,
+                role=request.role, received_at=received_at, sha256=sha256, size=len(image), format=header.format,
+                width=header.width, height=header.height, source=request.source or {}, code=VERSION,
+                route="review", policy=PolicySnapshot(mode=site.document.mode),
+            ),
+            site, scores, control_stale=self._control.age > self._stale_s,
+        )  # fmt: skip
+        clock.mark("decide")
+        record = _with(record, timings_ms=clock.so_far())
+        await self._recorder.record(record, site.labels, site.rules)
+        clock.mark("record")
+        self._count(record)
+        view = answers.prediction_view(record, site.labels, site.rules, self._suggestions)
+        view["final"] = answers.model_final(record)
+        return view
+
+    async def decide_again(self, record: PredictionRecord) -> PredictionRecord:
+        """The next revision of a record that the model had not answered. Raises ClassifierUnavailable, ImageError."""
+        site = self._control.site(record.project, record.site)
+        if site.bundle is None:
+            raise ClassifierUnavailable(f"the site {record.project}/{record.site} has no model any more")
+        image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
+        scores = await self._classifier.classify(image, site.bundle)
+        again = decided(record, site, scores, control_stale=self._control.age > self._stale_s)
+        return _with(again, revision=record.revision + 1, queue=record.queue)
+
+    async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
+        """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
+        put = asyncio.ensure_future(self._blobs.put(key, image))
+        try:
+            scores = await self._classify(image, site)
+        except BaseException:
+            if await put:  # this request brought it, so nothing else refers to it
+                await self._blobs.delete(key)
+            raise
+        await put
+        return scores
+
+    async def _classify(self, image: bytes, site: Site) -> Prediction | None:
+        if site.bundle is not None:
+            try:
+                return await self._classifier.classify(image, site.bundle)
+            except (ClassifierUnavailable, ReplyError):
+                pass
+        # Nobody has read the pixels yet, and a person cannot review an image that does not open.
+        await asyncio.to_thread(decoder.decode, image, site.image)
+        return None
+
+    async def _refuse(self, prediction_id: str, request: Request, error: ImageError, at: int) -> None:
+        self._metrics.refusals.labels(error.code).inc()
+        await self._recorder.record(
+            EventRecord(
+                id=prediction_id, name="refused", project=request.project, site=request.site,
+                subject=request.case or "", detail={"code": error.code, "why": str(error)}, at=at,
+            )
+        )  # fmt: skip
+
+    def _count(self, record: PredictionRecord) -> None:
+        self._metrics.decisions.labels(record.project, record.site, record.route).inc()
+        for reason in record.reasons:
+            self._metrics.reasons.labels(record.site, reason).inc()
+        if record.route == "automatic":
+            for label in record.fires:
+                self._metrics.fired.labels(label).inc()
+
+
+def decided(
+    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool
+) -> PredictionRecord:
+    """The record with scores, what fires, and where it goes. Pure."""
+    if scores is not None and (site.bundle is None or scores.graph != site.bundle.manifest.graph_digest):
+        scores = None  # another model answered: its scores mean something else
+    snapshot = PolicySnapshot(
+        mode=site.document.mode,
+        suspended=tuple(sorted(site.document.suspended)),
+        always_review=tuple(sorted(site.document.always_review)),
+        available=scores is not None,
+        certified_here=scores is not None and site.certified_for(scores.provider, scores.precision),
+        control_stale=control_stale,
+    )
+    if scores is None or site.bundle is None or site.rules is None:
+        routing = policy.route(snapshot, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
+        return _with(
+            record, policy=snapshot, route=routing.route, reasons=routing.reasons, queue=_queue(record, routing.route)
+        )
+    assert site.table is not None
+    assert site.table_unsuspended is not None
+    probability, typicality = scores.probability[None], np.array([scores.typicality], np.float32)
+    outcome = decide(site.table, probability, typicality)
+    free = outcome if not snapshot.suspended else decide(site.table_unsuspended, probability, typicality)
+    heads = site.table.heads
+    fires = tuple(head for head, fired in zip(heads, outcome.fires[0], strict=True) if fired)
+    routing = policy.route(
+        snapshot,
+        answerable=bool(outcome.answerable[0]),
+        decision_reasons=outcome.reasons(0),
+        fires=fires,
+        fires_unsuspended=tuple(head for head, fired in zip(heads, free.fires[0], strict=True) if fired),
+    )
+    return _with(
+        record,
+        policy=snapshot, route=routing.route, reasons=routing.reasons, queue=_queue(record, routing.route),
+        model=f"{site.bundle.manifest.name}/{site.bundle.manifest.version}", graph=scores.graph,
+        bundle=site.bundle.digest, rules=site.rules.digest, provider=scores.provider, precision=scores.precision,
+        heads=heads, probability=scores.probability.astype("<f4").tobytes(), typicality=float(scores.typicality),
+        embedding=scores.embedding.astype("<f2").tobytes(), fires=fires,
+        absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
+    )  # fmt: skip
+
+
+def _queue(record: PredictionRecord, route: str) -> str | None:
+    return queue_of(record.project) if route == "review" else None
+
+
+def _with(record: PredictionRecord, **changes: Any) -> PredictionRecord:
+    return msgspec.structs.replace(record, **changes)
+
+
+class _Stages:
+    """Times the stages of one prediction, in ms since it began."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._last = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    def mark(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._metrics.stage_seconds.labels(stage).observe(now - self._last)
+        self._stages[stage] = round(1e3 * (now - self._last), 3)
+        self._last = now
+
+    def so_far(self) -> dict[str, float]:
+        return dict(self._stages)

@@ -1,0 +1,14 @@
+-- any state -> resolved or withdrawn, because the journal says so; publishes once. A first answer is never overwritten.
+-- KEYS item, leases, waiting, retry, outcomes   ARGV id, terminal state, outcome, retention s, payload or ''
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'resolved' or state == ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'payload', ARGV[5]) end
+redis.call('HDEL', KEYS[1], 'body', 'token', 'score', 'skipped', 'retry', 'leased', 'shown')
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('SREM', KEYS[4], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+local clock = redis.call('TIME')
+redis.call('XADD', KEYS[5], 'MINID', '~', (clock[1] - ARGV[4]) * 1000, '*', 'outcome', ARGV[3])
+return 1

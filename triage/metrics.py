@@ -1,0 +1,42 @@
+"""Every metric of the gateway. Base units, bounded labels, one injected registry."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_HUMAN = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400, 604_800)
+
+
+class Metrics:
+    """The registry and everything in it."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        r = self.registry = registry or CollectorRegistry()
+        self.requests = Counter("triage_http_requests", "Requests answered.", ("route", "method", "code"), registry=r)
+        self.request_seconds = Histogram(
+            "triage_http_request_duration_seconds", "From first byte to reply.", ("route",), buckets=_FAST, registry=r
+        )
+        self.stage_seconds = Histogram(
+            "triage_stage_duration_seconds", "Stages of a prediction.", ("stage",), buckets=_FAST, registry=r
+        )
+        self.decisions = Counter("triage_decisions", "Predictions by route.", ("project", "site", "route"), registry=r)
+        self.reasons = Counter("triage_reasons", "Reasons of predictions not answered.", ("site", "reason"), registry=r)
+        self.fired = Counter("triage_class_fired", "Labels answered automatically.", ("class",), registry=r)
+        self.refusals = Counter("triage_refusals", "Images refused.", ("code",), registry=r)
+        self.queue_depth = Gauge("triage_queue_depth", "Items waiting.", ("queue",), registry=r)
+        self.queue_age = Gauge(
+            "triage_queue_oldest_age_seconds", "Age of the oldest waiting item.", ("queue",), registry=r
+        )
+        self.queue_leased = Gauge("triage_queue_leased", "Items with a reviewer.", ("queue",), registry=r)
+        self.review_wait = Histogram(
+            "triage_review_wait_seconds", "From arrival to verdict.", buckets=_HUMAN, registry=r
+        )
+        self.verdicts = Counter("triage_verdicts", "Verdicts.", ("queue", "outcome"), registry=r)
+        self.fsync_seconds = Histogram(
+            "triage_journal_fsync_seconds", "One group commit of the journal.", buckets=_FAST, registry=r
+        )
+        self.outbox = Gauge("triage_outbox_depth", "1 while the index is behind the journal.", registry=r)
+        self.control_age = Gauge("triage_control_age_seconds", "Since control documents were last read.", registry=r)
+        self.classifier_up = Gauge("triage_classifier_up", "1 while the model answers.", ("version",), registry=r)
+        self.model_info = Gauge("triage_model_info", "Models in force.", ("name", "version", "digest"), registry=r)

@@ -1,0 +1,52 @@
+"""The wired parts of one gateway, as routes see them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from triage.blobs import LocalBlobs
+from triage.control import Control
+from triage.desk import Desk
+from triage.intake import Intake
+from triage.journal import SegmentJournal
+from triage.metrics import Metrics
+from triage.recorder import Recorder
+from triage.redis_reviews import RedisReviews
+from triage.returning import Returning
+from triage.settings import Settings
+
+
+@dataclass
+class Parts:
+    settings: Settings
+    metrics: Metrics
+    control: Control
+    journal: SegmentJournal
+    blobs: LocalBlobs
+    reviews: RedisReviews
+    recorder: Recorder
+    intake: Intake
+    desk: Desk
+    returning: Returning
+    in_flight: int = 0
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def readiness(self) -> tuple[str, list[str]]:
+        """The readiness state and every reason against a better one."""
+        if self.journal.broken:
+            return "not_ready", [f"the journal is broken: {self.journal.broken}"]
+        if not self.control.sites:
+            return "not_ready", ["no site is declared; PUT /v1/projects/default/sites/default", *self._problems()]
+        why = self._problems()
+        if self.control.age > self.settings.control_stale_s:
+            why.append("control documents are stale")
+        samples = [sample for family in self.metrics.classifier_up.collect() for sample in family.samples]
+        down = [sample.labels["version"] for sample in samples if sample.value == 0]
+        why += [f"the model {name} does not answer" for name in down]
+        if self.recorder.behind:
+            why.append("the index is behind the journal")
+        return ("deferring_only" if down or self.control.age > self.settings.control_stale_s else "answering"), why
+
+    def _problems(self) -> list[str]:
+        return [f"{site}: {problem}" for site, problem in sorted(self.control.problems.items())]

@@ -1,0 +1,56 @@
+"""From a decision to a route. Pure, and it only takes answers away.
+
+An answerable image goes out as `automatic` unless operations know better: the site captures or assists, the rules were not
+made for this site, the control state is stale, or a label that must always be read fires. Every reason that holds is listed,
+in the order of `REASONS`; an automatic answer has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from model_store.record import PolicySnapshot, Route
+
+REASONS = (
+    "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope", "audit",
+    "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
+)  # fmt: skip
+"""The closed enum of reasons, in the order in which they are reported."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    route: Route
+    reasons: tuple[str, ...]
+
+
+def route(
+    policy: PolicySnapshot,
+    *,
+    answerable: bool,
+    decision_reasons: Collection[str],
+    fires: Collection[str],
+    fires_unsuspended: Collection[str],
+) -> Routing:
+    """Where one image goes.
+
+    `fires` are the labels that fire under the policy's suspensions, `fires_unsuspended` those that would without them.
+    """
+    reasons = set(decision_reasons) if policy.available else set()
+    if set(fires_unsuspended) & set(policy.suspended):
+        reasons.add("class_suspended")
+    if set(fires) & set(policy.always_review):
+        reasons.add("always_review")
+    if not policy.available:
+        reasons.add("model_unavailable")
+    if policy.control_stale:
+        reasons.add("control_stale")
+    if policy.mode == "capture":
+        reasons.add("site_capturing")
+    elif policy.mode == "assist" or (policy.available and not policy.certified_here):
+        reasons.add("site_assisting")
+    ordered = tuple(reason for reason in REASONS if reason in reasons)
+    if policy.mode == "capture":
+        return Routing("captured", ordered)
+    return Routing("review" if reasons or not answerable else "automatic", ordered)

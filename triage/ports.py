@@ -1,0 +1,47 @@
+"""What the service needs from outside and can be had in more than one way. One contract suite runs against every adapter.
+
+The queue and the control documents have one implementation each, and so no protocol: redis_reviews.py and control.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from model_store.bundle import Bundle
+from model_store.prediction import Prediction
+from model_store.record import Record
+
+
+class Classifier(Protocol):
+    """Reads images. One object serves every model of the gateway."""
+
+    async def classify(self, image: bytes, model: Bundle) -> Prediction:
+        """Raises ImageError when the image is at fault, ClassifierUnavailable when anything else is."""
+
+    async def close(self) -> None: ...
+
+
+class Blobs(Protocol):
+    """Content-addressed images under `<project>/<site>/<sha256>`."""
+
+    async def put(self, key: str, data: bytes) -> bool:
+        """Durable when it returns; True when the key was new."""
+
+    async def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+
+    async def delete(self, key: str) -> None: ...
+
+
+class Position(NamedTuple):
+    """A place in a gateway's journal: segment number and byte offset in it."""
+
+    segment: int
+    offset: int
+
+
+class Journal(Protocol):
+    """Append-only truth of one gateway."""
+
+    async def append(self, record: Record) -> Position:
+        """Where the record begins. It is on disk and synced when this returns. Raises JournalBroken."""

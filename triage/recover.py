@@ -1,0 +1,36 @@
+"""Makes the index again from every journal in the journal folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from model_store.record import PredictionRecord, Record
+from triage.catalog import Catalog
+from triage.ids import now_us
+from triage.index import Index
+from triage.journal import nodes, read
+from triage.redis_reviews import RedisReviews
+from triage.settings import Settings
+
+
+async def recover(settings: Settings) -> dict[str, int]:
+    """Records read, items waiting and leased afterwards. Raises IndexAway. Safe beside running gateways."""
+    reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
+    index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
+    folders = nodes(settings.journal_folder)
+
+    def records() -> Iterator[Record]:
+        for folder in folders:
+            for _, record in read(folder):
+                yield record
+
+    try:
+        total = await index.replay(records)
+        queues = {record.queue for record in records() if isinstance(record, PredictionRecord) and record.queue}
+        stats = [await reviews.stats(queue, now_us()) for queue in sorted(queues)]
+    finally:
+        await reviews.close()
+    return {
+        "journals": len(folders), "records": total,
+        "waiting": sum(each.waiting for each in stats), "leased": sum(each.leased for each in stats),
+    }  # fmt: skip

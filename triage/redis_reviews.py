@@ -1,0 +1,273 @@
+"""The review queue, the views for GET and the outcome stream, in Redis. An index: the journal can make it again.
+
+    sr:{<queue>}:waiting    sorted set, item -> score        sr:{<queue>}:item:<id>  hash: state, body, lease, payload
+    sr:{<queue>}:leases     sorted set, item -> expiry ms    sr:{<queue>}:outcomes   stream
+    sr:{<queue>}:retry      set: items the returning model may take back
+    sr:view:<id>            hash: v the view, b the blob's key, f the final state
+    sr:checkpoint:<node>    how far that node's journal is indexed     sr:epoch  changes when the index was lost
+
+Every change of an item is one script in `lua/`; times are the server's own, so gateways' clocks do not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from triage.errors import Conflict, IndexAway, NotFound
+from triage.ports import Position
+from triage.review import Held, Holding, Item, Lease, LeaseToken, QueueStats, nonce
+
+_NAMES = ("enqueue", "lease", "extend", "release", "answer", "close", "sweep")
+_SOURCES = {name: files("triage").joinpath(f"lua/{name}.lua").read_text() for name in _NAMES}
+_DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in _SOURCES.items()}
+_SCAN = 200
+"""Items looked at for one lease: more than a reviewer may have skipped, little enough for one script."""
+_ANSWER_HOLD_MS = 10_000
+"""After this long an answer that is not journaled is rolled forward by whoever sweeps."""
+_items = msgspec.msgpack.Decoder(Item)
+_Command = tuple[Any, ...]
+
+
+class RedisReviews:
+    """Every method raises IndexAway when Redis does not answer."""
+
+    def __init__(self, url: str, timeout_s: float, connections: int = 64) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url, protocol=2, max_connections=connections, timeout=timeout_s, socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s, client_name="secondreader",
+        )  # fmt: skip
+        self._redis = Redis(connection_pool=pool)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def enqueue(
+        self, queue: str, item: Item, score: float, retry: bytes | None, view: bytes, revision: int = 1
+    ) -> None:
+        """Puts an item in the queue unless it is known already, and its view where GET finds it."""
+        await self._run(
+            _script(
+                "enqueue", [_key(queue, "waiting"), _item(queue, item.id), _key(queue, "retry")],
+                item.id, score, msgspec.msgpack.encode(item), retry or b"", revision,
+            ),
+            ("HSET", f"sr:view:{item.id}", "v", view, "b", item.blob),
+            ("SADD", "sr:queues", queue),
+        )  # fmt: skip
+
+    async def put_view(self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int) -> None:
+        """The view of a prediction that no person is asked about."""
+        await self._run(
+            ("HSET", f"sr:view:{item}", "v", view, "b", blob, *(("f", final) if final else ())),
+            ("EXPIRE", f"sr:view:{item}", retention_s),
+        )
+
+    async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
+        """View, final state if there is one, blob key. Raises NotFound."""
+        view, final, blob = (await self._run(("HMGET", f"sr:view:{item}", "v", "f", "b")))[0]
+        if view is None:
+            raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
+        return view, final, blob.decode()
+
+    async def item_state(self, queue: str, item: str) -> str | None:
+        state = (await self._run(("HGET", _item(queue, item), "state")))[0]
+        return state.decode() if state else None
+
+    async def lease(self, queue: str, reviewer: str, count: int, seconds: int, only: Sequence[str] = ()) -> list[Lease]:
+        """Up to `count` items, best first, none that this reviewer skipped. `only` restricts it to these ids."""
+        chance = nonce()
+        command = _script(
+            "lease", [_key(queue, "waiting"), _key(queue, "leases")],
+            _item(queue, ""), reviewer, count, 1000 * seconds, chance, _SCAN, *only,
+        )  # fmt: skip
+        now, found = (await self._run(command))[0]
+        return [
+            Lease(
+                LeaseToken(queue, item_id.decode(), fence, chance), _items.decode(body),
+                1000 * now, 1000 * (now + 1000 * seconds), retry or None,
+            )
+            for item_id, fence, body, retry in found
+        ]  # fmt: skip
+
+    async def extend(self, token: LeaseToken, seconds: int, shown_at: int | None = None) -> int:
+        """The new expiry in microseconds; the first `shown_at` of a lease is kept. Raises Conflict when it is lost."""
+        command = _script(
+            "extend", [_item(token.queue, token.item), _key(token.queue, "leases")],
+            token.item, _held_as(token), 1000 * seconds, shown_at or "",
+        )  # fmt: skip
+        reply = (await self._run(command))[0]
+        if not isinstance(reply, int):
+            raise _lost(reply)
+        return 1000 * reply
+
+    async def release(self, token: LeaseToken, skipped_by: str = "") -> None:
+        """Gives an item back, to its old place. Raises Conflict when the lease is lost."""
+        command = _script(
+            "release",
+            [_item(token.queue, token.item), *(_key(token.queue, name) for name in ("leases", "waiting"))],
+            token.item, _held_as(token), skipped_by,
+        )  # fmt: skip
+        reply = (await self._run(command))[0]
+        if reply != b"waiting":
+            raise _lost(reply)
+
+    async def holding(self, token: LeaseToken) -> Holding:
+        """Who holds an item and since when. A lease that answered already still tells; raises Conflict when it is lost."""
+        fields = ("state", "token", "answered", "reviewer", "leased", "shown", "body")
+        found = (await self._run(("HMGET", _item(token.queue, token.item), *fields)))[0]
+        state, held, answered, reviewer, leased, shown, body = found
+        mine = _held_as(token).encode()
+        if answered != mine and (state != b"leased" or held != mine):
+            raise _lost(state if state is not None else b"gone")
+        return Holding(
+            (reviewer or b"").decode(), 1000 * int(leased or 0), int(shown) if shown else None,
+            _items.decode(body) if body else None,
+        )  # fmt: skip
+
+    async def answer(self, token: LeaseToken, payload: bytes) -> bytes | None:
+        """Holds a verdict until it is journaled. The first payload when this lease answered before, else None.
+
+        Raises Conflict when the lease is lost.
+        """
+        command = _script(
+            "answer", [_item(token.queue, token.item), _key(token.queue, "leases")],
+            token.item, _held_as(token), payload, _ANSWER_HOLD_MS,
+        )  # fmt: skip
+        state, first = (await self._run(command))[0]
+        if state == b"replay":
+            return cast(bytes, first)
+        if state != b"answering":
+            raise _lost(state)
+        return None
+
+    async def finish(
+        self, queue: str, item: str, state: str, final: bytes, outcome: bytes, retention_s: int, payload: bytes = b""
+    ) -> None:
+        """Closes an item because the journal says so, publishes the outcome once, and completes the view."""
+        names = ("leases", "waiting", "retry", "outcomes")
+        await self._run(
+            _script(
+                "close", [_item(queue, item), *(_key(queue, name) for name in names)],
+                item, state, outcome, retention_s, payload,
+            ),
+            ("HSET", f"sr:view:{item}", "f", final),
+            ("EXPIRE", f"sr:view:{item}", retention_s),
+            ("SADD", "sr:queues", queue),
+        )  # fmt: skip
+
+    async def sweep(self, queue: str, limit: int = 500) -> tuple[int, list[Held]]:
+        """Returns expired leases to the queue; gives back how many, and the answers that must be rolled forward."""
+        command = _script(
+            "sweep", [_key(queue, "leases"), _key(queue, "waiting")], _item(queue, ""), limit, _ANSWER_HOLD_MS
+        )
+        expired, held = (await self._run(command))[0]
+        return expired, [Held(queue, item.decode(), payload) for item, payload in held]
+
+    async def retryable(self, queue: str, count: int) -> list[str]:
+        """Some waiting items that the returning model may take back."""
+        members = (await self._run(("SRANDMEMBER", _key(queue, "retry"), count)))[0]
+        return [member.decode() for member in members]
+
+    async def queues(self) -> list[str]:
+        return sorted(name.decode() for name in (await self._run(("SMEMBERS", "sr:queues")))[0])
+
+    async def stats(self, queue: str, now_us: int) -> QueueStats:
+        waiting, leased, oldest = await self._run(
+            ("ZCARD", _key(queue, "waiting")),
+            ("ZCARD", _key(queue, "leases")),
+            ("ZRANGE", _key(queue, "waiting"), 0, 0, "WITHSCORES"),
+        )
+        age = max(0.0, now_us / 1e6 - float(_flat(oldest)[1]) / 1e3) if oldest else 0.0
+        return QueueStats(waiting, leased, age)
+
+    async def outcomes(self, queue: str, after: str, count: int, wait_ms: int) -> list[tuple[str, bytes]]:
+        """Outcomes after a stream id, waiting for the first one for a while."""
+        try:
+            reply = await self._redis.xread({_key(queue, "outcomes"): after}, count=count, block=wait_ms)
+        except RedisError as error:
+            raise _away(error) from error
+        streams = cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], reply or [])
+        return [(entry_id.decode(), fields[b"outcome"]) for _, entries in streams for entry_id, fields in entries]
+
+    async def epoch(self, candidate: str) -> str:
+        """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
+        _, epoch = await self._run(("SET", "sr:epoch", candidate, "NX"), ("GET", "sr:epoch"))
+        return cast(bytes, epoch).decode()
+
+    async def checkpoint(self, node: str) -> Position | None:
+        """How far a node's journal is indexed; None when never."""
+        stored = (await self._run(("GET", f"sr:checkpoint:{node}")))[0]
+        if stored is None:
+            return None
+        segment, offset = stored.decode().split(":")
+        return Position(int(segment), int(offset))
+
+    async def set_checkpoint(self, node: str, position: Position) -> None:
+        await self._run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
+
+    async def info(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        return cast(dict[str, Any], (await self._run(("INFO",)))[0])
+
+    async def _run(self, *commands: _Command) -> list[Any]:
+        """One round trip. Scripts are sent by digest, and again in full to a server that does not know them."""
+        try:
+            try:
+                return await self._pipeline(commands)
+            except NoScriptError:
+                for source in _SOURCES.values():
+                    await self._redis.script_load(source)
+                return await self._pipeline(commands)
+        except (RedisError, OSError) as error:
+            raise _away(error) from error
+
+    async def _pipeline(self, commands: Sequence[_Command]) -> list[Any]:
+        if len(commands) == 1:
+            return [await self._redis.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return list(await pipeline.execute())
+
+
+def _key(queue: str, name: str) -> str:
+    return f"sr:{{{queue}}}:{name}"
+
+
+def _item(queue: str, item: str) -> str:
+    return _key(queue, f"item:{item}")
+
+
+def _held_as(token: LeaseToken) -> str:
+    return f"{token.fence}~{token.nonce}"
+
+
+def _script(name: str, keys: Sequence[str], *arguments: Any) -> _Command:
+    return ("EVALSHA", _DIGESTS[name], len(keys), *keys, *arguments)
+
+
+def _flat(pairs: Any) -> list[Any]:
+    return list(pairs[0]) if isinstance(pairs[0], list | tuple) else list(pairs)
+
+
+def _lost(state: bytes) -> Conflict:
+    words = {
+        "waiting": "the lease expired and the item waits for the next reviewer",
+        "leased": "the lease expired and somebody else has the item",
+        "answering": "somebody else answered the item",
+        "resolved": "the item is answered already",
+        "withdrawn": "the model came back and answered the item",
+        "gone": "there is no such item",
+    }
+    return Conflict(f"{words[state.decode()]}; lease the next one")
+
+
+def _away(error: Exception) -> IndexAway:
+    return IndexAway(f"Redis does not answer ({type(error).__name__}); predictions go on, try this again soon")

@@ -1,0 +1,66 @@
+"""When the model comes back: items that only waited because it was away are decided again.
+
+The returning model takes items like any reviewer, by lease, so nobody else is given them meanwhile; what it would have
+answered is withdrawn from the queue, the rest goes back with scores and suggestions. Both decisions are in the journal.
+"""
+
+from __future__ import annotations
+
+from model_store import record as records
+from model_store.errors import ImageError
+from model_store.record import PredictionRecord
+from triage.errors import ClassifierUnavailable, Conflict, NotFound
+from triage.intake import Intake
+from triage.recorder import Recorder
+from triage.redis_reviews import RedisReviews
+from triage.review import Lease
+
+REVIEWER = "the model"
+_AT_ONCE = 32
+_LEASE_S = 60
+
+
+class Returning:
+    """A background task of the gateway."""
+
+    def __init__(self, reviews: RedisReviews, intake: Intake, recorder: Recorder) -> None:
+        self._reviews = reviews
+        self._intake = intake
+        self._recorder = recorder
+
+    async def step(self) -> int:
+        """Decides some items again; gives back how many. None while the model is away. Raises IndexAway."""
+        done = 0
+        for queue in await self._reviews.queues():
+            ids = await self._reviews.retryable(queue, _AT_ONCE)
+            if not ids:
+                continue
+            leases = await self._reviews.lease(queue, REVIEWER, len(ids), _LEASE_S, only=ids)
+            for index, lease in enumerate(leases):
+                try:
+                    await self._decide_again(lease)
+                    done += 1
+                except ClassifierUnavailable:
+                    for rest in leases[index:]:
+                        await self._give_back(rest)
+                    return done
+        return done
+
+    async def _decide_again(self, lease: Lease) -> None:
+        assert lease.retry is not None
+        record = records.decode(lease.retry)
+        assert isinstance(record, PredictionRecord)
+        try:
+            again = await self._intake.decide_again(record)
+        except (ImageError, NotFound):  # the model cannot read it: a person was asked, and a person answers
+            await self._give_back(lease)
+            return
+        await self._recorder.record(again)
+        if again.route != "automatic":
+            await self._give_back(lease)
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await self._reviews.release(lease.token)
+        except Conflict:  # the lease ran out; the item is where it belongs already
+            pass

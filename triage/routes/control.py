@@ -1,0 +1,64 @@
+"""Control documents and models: what each site does, and by which rules."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from model_store.record import EventRecord
+from triage.control import Name, SiteDocument
+from triage.errors import PreconditionFailed
+from triage.ids import new_id, now_us
+from triage.parts import Parts
+from triage.routes.replies import authorize, json_reply
+from triage.schemas import Problem
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["control"])
+
+
+@router.get("/projects/{project}/sites/{site}", response_model=SiteDocument, responses={404: {"model": Problem}})
+async def show(request: Request, project: str, site: str) -> Response:
+    """The document in force; its `ETag` goes into `If-Match` of a change."""
+    parts: Parts = request.app.state.parts
+    found = parts.control.site(project, site)
+    return json_reply(found.document.model_dump(), headers={"ETag": found.etag})
+
+
+@router.put(
+    "/projects/{project}/sites/{site}", response_model=SiteDocument,
+    responses={412: {"model": Problem}, 422: {"model": Problem}},
+)  # fmt: skip
+async def put(
+    request: Request, project: Name, site: Name, body: SiteDocument,
+    if_match: Annotated[str | None, Header()] = None, if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:  # fmt: skip
+    """Replaces a document (`If-Match: ETAG`) or declares a site (`If-None-Match: *`). The change is journaled."""
+    parts: Parts = request.app.state.parts
+    if if_match is None and if_none_match != "*":
+        raise PreconditionFailed("send If-Match with the ETag you read, or If-None-Match: * to declare a new site")
+    changed, before = await asyncio.to_thread(parts.control.put, project, site, body, if_match)
+    await parts.recorder.record(
+        EventRecord(
+            id=new_id(), name="site_changed", project=project, site=site, subject=changed.etag,
+            detail={"document": body.model_dump_json(exclude_defaults=True), "before": before or ""}, at=now_us(),
+        )
+    )  # fmt: skip
+    return json_reply(changed.document.model_dump(), headers={"ETag": changed.etag})
+
+
+@router.get("/models/{name}/{version}", responses={422: {"model": Problem}})
+async def model(request: Request, name: str, version: str) -> Response:
+    """A bundle's manifest and digest."""
+    parts: Parts = request.app.state.parts
+    bundle = await asyncio.to_thread(parts.control.catalog.bundle, f"{name}/{version}")
+    return json_reply({"digest": bundle.digest, "manifest": bundle.manifest.model_dump(mode="json")})
+
+
+@router.get("/rules/{digest}", responses={422: {"model": Problem}})
+async def rules(request: Request, digest: str) -> Response:
+    """Rules with their certificates."""
+    parts: Parts = request.app.state.parts
+    found = await asyncio.to_thread(parts.control.catalog.rules, digest)
+    return json_reply(found.model_dump(mode="json"))

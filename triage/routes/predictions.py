@@ -1,0 +1,110 @@
+"""`/v1/predictions`: an image in, what became of it out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from triage.errors import BadRequest, Busy, NotAnImage, TooLarge
+from triage.intake import Request as Asked
+from triage.parts import Parts
+from triage.routes.replies import authorize, json_reply
+from triage.safe_image import safe_image
+from triage.schemas import PredictionBody, Problem
+
+router = APIRouter(prefix="/v1/predictions", dependencies=[Depends(authorize)], tags=["predictions"])
+_NOT_YET = ("multipart/", "application/json")
+_POLL_S = 0.1
+Text = Annotated[str | None, Query(max_length=200)]
+
+
+@router.post(
+    "",
+    response_model=PredictionBody,
+    responses={code: {"model": Problem} for code in (400, 401, 404, 413, 415, 422, 429, 503)},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
+async def predict(
+    request: Request,
+    project: Annotated[str, Query(max_length=64)] = "default",
+    site: Annotated[str, Query(max_length=64)] = "default",
+    case: Text = None,
+    view: Text = None,
+    role: Literal["current", "prior"] = "current",
+) -> Response:
+    """Reads one image. The body is the image's bytes; what they are is read from them and not from Content-Type."""
+    parts: Parts = request.app.state.parts
+    kind = request.headers.get("content-type", "")
+    if kind.startswith(_NOT_YET):
+        raise NotAnImage(
+            f"a body of {kind.split(';')[0]} is not taken; send the image's bytes (curl --data-binary @FILE)"
+        )
+    if parts.in_flight >= parts.settings.max_in_flight:
+        raise Busy(f"{parts.in_flight} predictions are in flight; send this one again in a moment")
+    parts.in_flight += 1
+    started = time.perf_counter()
+    try:
+        image = await read_body(request, parts.settings.max_body_bytes)
+        source = {name: value for name in parts.settings.source_fields if (value := request.query_params.get(name))}
+        reply = json_reply(await parts.intake.predict(image, Asked(project, site, case, view, role, source)))
+        parts.metrics.request_seconds.labels("/v1/predictions").observe(time.perf_counter() - started)
+        return reply
+    finally:
+        parts.in_flight -= 1
+
+
+@router.get(
+    "/{prediction_id}", response_model=PredictionBody, responses={404: {"model": Problem}, 503: {"model": Problem}}
+)
+async def show(request: Request, prediction_id: str, wait: Annotated[float, Query(ge=0, le=60)] = 0) -> Response:
+    """The prediction as it stands; with `wait`, as soon as it is final or that many seconds later."""
+    parts: Parts = request.app.state.parts
+    deadline = time.monotonic() + wait
+    while True:
+        view, final, _ = await parts.reviews.view(prediction_id)
+        if final is not None or time.monotonic() >= deadline:
+            return json_reply(_state(view, final))
+        await asyncio.sleep(_POLL_S)
+
+
+@router.get("/{prediction_id}/image", responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}})
+async def image(request: Request, prediction_id: str) -> Response:
+    """The image, decoded and encoded anew: the stranger's bytes themselves never reach a browser."""
+    parts: Parts = request.app.state.parts
+    view, _, blob = await parts.reviews.view(prediction_id)
+    stored = msgspec.json.decode(view)
+    spec = parts.control.site(stored["project"], stored["site"]).image
+    png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
+    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge before more than `limit` bytes are held, BadRequest for a broken length."""
+    too_large = TooLarge(f"the body has more than {limit:,} bytes; send a smaller image")
+    declared = request.headers.get("content-length")
+    if declared is not None:
+        if not declared.isdecimal():
+            raise BadRequest("Content-Length is no number; send the body with its length")
+        if int(declared) > limit:
+            raise too_large
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _state(view: bytes, final: bytes | None) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(view)
+    body["final"] = msgspec.json.decode(final) if final else None
+    if final and body["review"]:
+        body["review"]["status"] = "final"
+    return body

@@ -1,0 +1,73 @@
+"""How replies and problems leave the service, and who may come in."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from model_store.errors import ImageError, ModelStoreError
+from triage.errors import Invalid, NotAuthorized, TriageError
+
+_encoder = msgspec.json.Encoder()
+PROBLEM = "application/problem+json"
+
+
+def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encoder.encode(body), status, headers, "application/json")
+
+
+def problem(title: str, status: int, detail: str, kind: str, retry_after: int | None = None) -> Response:
+    """An RFC 9457 problem; `detail` ends with what to do."""
+    body = {"type": f"urn:secondreader:problem:{kind}", "title": title, "status": status, "detail": detail}
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(_encoder.encode(body), status, headers, PROBLEM)
+
+
+def authorize(request: Request) -> None:
+    """Raises NotAuthorized unless the request carries the service's key; without a key only loopback is listened on."""
+    key = request.app.state.parts.settings.api_key
+    if key is None:
+        return
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
+        raise NotAuthorized("send the service's key as 'Authorization: Bearer KEY'")
+
+
+def install(app: FastAPI) -> None:
+    """The one table from exceptions to problems."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, TriageError)
+        return problem(error.title, error.status, str(error), type(error).__name__, error.retry_after)
+
+    async def image(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ImageError)
+        return problem("The image is refused", error.status, str(error), error.code)
+
+    async def document(_: Request, error: Exception) -> Response:
+        return problem(Invalid.title, 422, str(error), "document")
+
+    async def validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem("The request cannot be read", 422, f"{where}: {first['msg']}; see /openapi.json", "request")
+
+    async def framework(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem(
+            str(error.detail), error.status_code, f"{error.detail}; see /openapi.json for what there is", "http"
+        )
+
+    app.add_exception_handler(TriageError, ours)
+    app.add_exception_handler(ImageError, image)
+    app.add_exception_handler(ModelStoreError, document)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, framework)

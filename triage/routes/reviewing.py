@@ -1,0 +1,143 @@
+"""`/v1/queues`, `/v1/leases` and `/v1/outcomes`: what reviewers and the programs behind them use."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from triage.answers import when
+from triage.errors import BadRequest
+from triage.ids import now_us
+from triage.parts import Parts
+from triage.review import Lease, LeaseToken
+from triage.routes.replies import authorize, json_reply
+from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["review"])
+_LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}}
+_POLL_S = 0.1
+_STREAM_ID = re.compile(r"\d+(-\d+)?")
+
+
+def token_of(token: str) -> LeaseToken:
+    try:
+        return LeaseToken.parse(token)
+    except ValueError:
+        raise BadRequest("this is no lease token; take one from POST /v1/queues/QUEUE/leases") from None
+
+
+Token = Annotated[LeaseToken, Depends(token_of)]
+
+
+@router.get("/queues", response_model=list[QueueBody])
+async def queues(request: Request) -> Response:
+    parts: Parts = request.app.state.parts
+    names = sorted({*await parts.reviews.queues(), *(f"{site.project}.review" for site in parts.control.sites)})
+    return json_reply([await _queue(parts, name) for name in names])
+
+
+@router.get("/queues/{queue}", response_model=QueueBody, responses={404: {"model": Problem}})
+async def queue(request: Request, queue: str) -> Response:
+    return json_reply(await _queue(request.app.state.parts, queue))
+
+
+@router.post("/queues/{queue}/leases", response_model=Leases, responses={404: {"model": Problem}})
+async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
+    """Takes up to `count` items, oldest first. They come back to the queue unless answered before the lease expires."""
+    parts: Parts = request.app.state.parts
+    deadline = time.monotonic() + body.wait
+    while not (leases := await parts.desk.lease(queue, body.reviewer, body.count, body.seconds)):
+        if time.monotonic() >= deadline:
+            break
+        await asyncio.sleep(_POLL_S)
+    labels = [label.model_dump() for label in parts.desk.labels(queue).labels]
+    return json_reply({"items": [_leased(each) for each in leases], "labels": labels})
+
+
+@router.patch("/leases/{token}", response_model=LeaseExtended, responses=_LOST)
+async def extend(request: Request, token: Token) -> Response:
+    parts: Parts = request.app.state.parts
+    return json_reply({"expires_at": when(await parts.desk.extend(token))})
+
+
+@router.post("/leases/{token}/shown", response_model=LeaseExtended, responses=_LOST)
+async def shown(request: Request, token: Token) -> Response:
+    """The reviewer sees the image now; a prefetched one does not count as seen."""
+    parts: Parts = request.app.state.parts
+    return json_reply({"expires_at": when(await parts.desk.shown(token))})
+
+
+@router.delete("/leases/{token}", status_code=204, responses=_LOST)
+async def give_back(request: Request, token: Token) -> Response:
+    parts: Parts = request.app.state.parts
+    await parts.desk.give_back(token)
+    return Response(status_code=204)
+
+
+@router.post("/leases/{token}/skip", status_code=204, responses=_LOST)
+async def skip(request: Request, token: Token) -> Response:
+    parts: Parts = request.app.state.parts
+    await parts.desk.skip(token)
+    return Response(status_code=204)
+
+
+@router.post("/leases/{token}/verdict", response_model=VerdictBody, responses={**_LOST, 422: {"model": Problem}})
+async def verdict(request: Request, token: Token, body: VerdictRequest) -> Response:
+    """Answers an item. Sent again with the same token it changes nothing and gives the first answer back."""
+    parts: Parts = request.app.state.parts
+    stands = await parts.desk.answer(token, body.outcome, dict(body.answers), body.new_label, body.note)
+    return json_reply(
+        {
+            "id": stands.id, "prediction": stands.prediction, "outcome": stands.outcome, "answers": stands.answers,
+            "at": when(stands.at),
+        }
+    )  # fmt: skip
+
+
+@router.get("/outcomes", responses={200: {"content": {"text/event-stream": {}}}})
+async def outcomes(
+    request: Request, queue: str = "default.review", after: Annotated[str | None, Query(max_length=40)] = None
+) -> Response:
+    """Finals as server-sent events, at least once each; resume with `Last-Event-ID`.
+
+    Deduplicate by prediction and revision.
+    """
+    parts: Parts = request.app.state.parts
+    start = request.headers.get("last-event-id") or after or "0"
+    if not _STREAM_ID.fullmatch(start):
+        raise BadRequest("Last-Event-ID is no id of this stream; leave it out to begin at the oldest outcome kept")
+    parts.desk.labels(queue)
+
+    async def events() -> AsyncIterator[bytes]:
+        position = start
+        while not parts.stopping.is_set():
+            for event_id, outcome in await parts.reviews.outcomes(queue, position, 100, 1000):
+                position = event_id
+                yield b"id: " + event_id.encode() + b"\nevent: final\ndata: " + outcome + b"\n\n"
+            yield b": still here\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _queue(parts: Parts, name: str) -> dict[str, object]:
+    labels = [label.model_dump() for label in parts.desk.labels(name).labels]
+    stats = await parts.reviews.stats(name, now_us())
+    return {
+        "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,
+        "labels": labels,
+    }  # fmt: skip
+
+
+def _leased(lease: Lease) -> dict[str, object]:
+    item = lease.item
+    return {
+        "token": str(lease.token), "expires_at": when(lease.expires_at), "item": item.id, "project": item.project,
+        "site": item.site, "case": item.case, "image": f"/v1/predictions/{item.id}/image", "reasons": list(item.reasons),
+        "suggestions": list(item.suggestions), "received_at": when(item.received_at),
+    }  # fmt: skip

@@ -1,0 +1,135 @@
+"""HTTP bodies, as OpenAPI shows them.
+
+Requests are checked by these; replies are built as plain dicts, for speed, and tested against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model_store.labels import Label
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelAnswer(_Body):
+    id: str
+    name: str
+    probability: float
+    threshold: float
+
+
+class Suggestion(_Body):
+    id: str
+    name: str
+    probability: float
+    state: Literal["automatic", "assist", "human"]
+
+
+class ReviewState(_Body):
+    queue: str
+    item: str
+    status: Literal["waiting", "final"]
+    url: str
+
+
+class ModelName(_Body):
+    name: str
+    version: str
+    graph: str
+    rules: str
+
+
+class Final(_Body):
+    labels: list[str]
+    by: Literal["model", "people", "caller"]
+    outcome: Literal["labels", "none_of_these", "unusable", "new_label"] = "labels"
+    new_label: str | None = None
+    revision: int
+    at: str
+
+
+class PredictionBody(_Body):
+    """One image, read. `final` is null until a person, or the model, has answered."""
+
+    id: str
+    project: str
+    site: str
+    case: str | None
+    route: Literal["automatic", "review", "captured"]
+    reasons: list[str]
+    labels: list[LabelAnswer]
+    absent: list[str]
+    suggestions: list[Suggestion]
+    typicality: float | None
+    review: ReviewState | None
+    model: ModelName | None
+    received_at: str
+    final: Final | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    prediction_id: str | None = None
+
+
+class LeaseRequest(_Body):
+    reviewer: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f~]+$")]
+    count: Annotated[int, Field(ge=1, le=100)] = 1
+    seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    wait: Annotated[float, Field(ge=0, le=30)] = 0
+    """Seconds to wait for an item when there is none."""
+
+
+class LeasedItem(_Body):
+    token: str
+    expires_at: str
+    item: str
+    project: str
+    site: str
+    case: str | None
+    image: str
+    reasons: list[str]
+    suggestions: list[Suggestion]
+    received_at: str
+
+
+class Leases(_Body):
+    items: list[LeasedItem]
+    labels: list[Label]
+
+
+class LeaseExtended(_Body):
+    expires_at: str
+
+
+class VerdictRequest(_Body):
+    outcome: Literal["labels", "none_of_these", "unusable", "new_label"] = "labels"
+    answers: dict[str, Literal["present", "absent", "unsure", "not_assessed"]] = {}
+    new_label: Annotated[str, Field(max_length=120)] | None = None
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class VerdictBody(_Body):
+    id: str
+    prediction: str
+    outcome: str
+    answers: dict[str, str]
+    at: str
+
+
+class QueueBody(_Body):
+    queue: str
+    waiting: int
+    leased: int
+    oldest_age_seconds: float
+    labels: list[Label]
