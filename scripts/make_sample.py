@@ -50,7 +50,7 @@ def read_source(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def mix(with_new: bool) -> NDArray[np.float64]:
     """Probability of each class in the stream, `[10]`: what the rare and new ones leave is shared evenly."""
-    fixed = RARE | (NEW if with_new else {name: 0.0 for name in NEW})
+    fixed = RARE | (NEW if with_new else dict.fromkeys(NEW, 0.0))
     even = (1 - sum(fixed.values())) / (len(CLASSES) - len(fixed))
     return np.array([fixed.get(name, even) for name, _ in CLASSES])
 

@@ -13,7 +13,7 @@ import struct
 import zlib
 from functools import cache
 from importlib.resources import files
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from training.errors import DataError
 from training.images import LabelledImage, from_bytes
 
 Split = Literal["train", "tune", "certify", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class _Index(TypedDict):

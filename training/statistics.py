@@ -1,0 +1,61 @@
+"""Exact binomial statements about precision. Pure.
+
+`firings` is how often a class fired on independent images, `errors` how often it was wrong there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaincinv, betaln, gammaln
+from scipy.stats import binom
+
+Integers = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+
+def lower_bound(firings: int, errors: int, delta: float) -> float:
+    """Precision is at least this, at confidence 1 - delta: the one-sided Clopper-Pearson bound (Biometrika 26, 1934)."""
+    return float(betaincinv(firings - errors, errors + 1, delta)) if errors < firings else 0.0
+
+
+def upper_bound(firings: int, errors: int, delta: float) -> float:
+    """Precision is at most this, at confidence 1 - delta."""
+    return float(betaincinv(firings - errors + 1, errors, 1 - delta)) if errors else 1.0
+
+
+def allowed_errors(firings: npt.ArrayLike, target: float, delta: float) -> Integers:
+    """The most errors among so many firings that still prove precision >= target; -1 where none would do.
+
+    e errors prove it when P(Binomial(firings, 1 - target) <= e) <= delta, which is `lower_bound(...) >= target`.
+    """
+    count = np.asarray(firings, np.int64)
+    least = np.asarray(binom.ppf(delta, np.maximum(count, 0), 1 - target), np.int64)  # smallest e with tail >= delta
+    return np.where(binom.cdf(least, count, 1 - target) <= delta, least, least - 1).astype(np.int64)
+
+
+def firings_needed(errors: int, target: float, delta: float) -> int:
+    """The fewest firings that prove precision >= target in spite of so many errors."""
+    low, high = errors, errors + 1
+    while allowed_errors(high, target, delta) < errors:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if allowed_errors(middle, target, delta) < errors else (low, middle)
+    return high
+
+
+def chance_to_pass(firings: Integers, errors: Integers, future: Integers, target: float, delta: float) -> Doubles:
+    """Probability that `future` new firings prove the target, judged from `firings` and `errors` seen so far; each `[T]`.
+
+    The error rate is unknown, so the future errors are beta-binomial under Jeffreys' prior, Beta(1/2, 1/2).
+    """
+    allowed = allowed_errors(future, target, delta)
+    wrong, right = errors + 0.5, firings - errors + 0.5
+    total = np.zeros(len(firings))
+    for e in range(int(allowed.max(initial=-1)) + 1):
+        rows = allowed >= e
+        n = future[rows].astype(np.float64)
+        ways = gammaln(n + 1) - gammaln(e + 1) - gammaln(n - e + 1)
+        total[rows] += np.exp(ways + betaln(e + wrong[rows], n - e + right[rows]) - betaln(wrong[rows], right[rows]))
+    return np.minimum(total, 1.0)
