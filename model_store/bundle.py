@@ -62,16 +62,12 @@ class Bundle:
             with np.load(self.folder / "golden.npz", allow_pickle=False) as stored:
                 ends = np.cumsum(stored["encoded_sizes"])
                 blob = stored["encoded"].tobytes()
-                encoded = tuple(
-                    blob[end - size : end] for end, size in zip(ends, stored["encoded_sizes"], strict=True)
-                )
+                encoded = tuple(blob[end - size : end] for end, size in zip(ends, stored["encoded_sizes"], strict=True))
                 return Golden(
                     encoded, stored["image"], stored["probability"], stored["typicality"], stored["embedding"]
                 )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise BundleError(
-                f"{self.folder}/golden.npz cannot be read ({error}); export the bundle again"
-            ) from None
+            raise BundleError(f"{self.folder}/golden.npz cannot be read ({error}); export the bundle again") from None
 
 
 def file_digest(path: Path) -> str:
@@ -89,9 +85,7 @@ def write(folder: Path, graph: bytes, manifest: Manifest, golden: Golden) -> Bun
         raise BundleError(f"{folder} exists and bundles never change; choose the next version")
     check_graph(graph)
     if manifest.graph_digest != "sha256:" + hashlib.sha256(graph).hexdigest():
-        raise BundleError(
-            "the manifest's graph_digest is not that of the graph; compute it from the final bytes"
-        )
+        raise BundleError("the manifest's graph_digest is not that of the graph; compute it from the final bytes")
     files = {
         "golden.npz": _pack(golden),
         "manifest.json": manifest.model_dump_json(indent=2).encode(),
@@ -119,18 +113,14 @@ def open(folder: Path, verify: Literal["manifest", "full"] = "manifest") -> Bund
         listed = (folder / "SHA256SUMS").read_bytes()
         sums = {line.split("  ")[1]: line.split("  ")[0] for line in listed.decode().splitlines()}
     except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise BundleError(
-            f"{folder}/SHA256SUMS cannot be read ({error}); copy the whole bundle again"
-        ) from None
+        raise BundleError(f"{folder}/SHA256SUMS cannot be read ({error}); copy the whole bundle again") from None
     bundle = Bundle(folder, manifest, "sha256:" + hashlib.sha256(listed).hexdigest())
     for name in FILES if verify == "full" else ("manifest.json",):
         path = folder / name
         if not path.is_file() or file_digest(path) != f"sha256:{sums.get(name)}":
             raise BundleError(f"{path} is not the file that SHA256SUMS names; copy the whole bundle again")
     if f"sha256:{sums.get('model.onnx')}" != manifest.graph_digest:
-        raise BundleError(
-            f"{folder}: manifest.json and SHA256SUMS name different graphs; export the bundle again"
-        )
+        raise BundleError(f"{folder}: manifest.json and SHA256SUMS name different graphs; export the bundle again")
     if verify == "full":
         from model_store.engine import Engine
 
@@ -165,13 +155,9 @@ def check_graph(graph: bytes) -> None:
         domains |= {node.domain for function in model.functions for node in function.node}
     foreign = sorted(domains - STANDARD_DOMAINS - {function.domain for function in model.functions})
     if foreign:
-        raise BundleError(
-            f"the graph uses operators of {foreign[0]!r}; export it with the ONNX standard domain only"
-        )
+        raise BundleError(f"the graph uses operators of {foreign[0]!r}; export it with the ONNX standard domain only")
     tensors = list(model.graph.initializer)
-    tensors += [
-        attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")
-    ]
+    tensors += [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
         raise BundleError("the graph keeps weights in other files; export it with external_data=False")
 

@@ -68,9 +68,7 @@ class DecisionTable:
             heads=heads,
             floor=np.float32(rules.typicality_floor),
             automatic=np.array([rule.state == "automatic" for rule in per_head]),
-            threshold=np.array(
-                [np.inf if rule.threshold is None else rule.threshold for rule in per_head], np.float32
-            ),
+            threshold=np.array([np.inf if rule.threshold is None else rule.threshold for rule in per_head], np.float32),
             veto=np.array([rule.veto for rule in per_head], np.float32),
             absent_below=np.array(
                 [-1.0 if rule.absent_below is None else rule.absent_below for rule in per_head], np.float32
@@ -79,9 +77,7 @@ class DecisionTable:
             starts=np.searchsorted(group[order], np.arange(len(present))).astype(np.intp),
             group=group,
             exclusive=np.array([g.kind == "exclusive" for g in present]),
-            each_decided=np.array(
-                [g.kind == "independent" and g.decided_by == "each_decided" for g in present]
-            ),
+            each_decided=np.array([g.kind == "independent" and g.decided_by == "each_decided" for g in present]),
             complete=np.array([set(manifest.labels.members(g.id)) <= set(heads) for g in present]),
             required=np.array([g.required for g in present]),
             headless_required=any(g.required and g.id not in position for g in manifest.labels.groups),
@@ -135,7 +131,7 @@ def _any_by_group(table: DecisionTable, mask: Bools) -> npt.NDArray[np.intp]:
 
 def vetoed(table: DecisionTable, probability: Floats) -> Bools:
     """`[N, C]`: another member of the class's exclusive group stops it."""
-    hits = probability >= table.veto
+    hits = ~(probability < table.veto)  # so that NaN, which is below nothing, stops the others
     others = _any_by_group(table, hits)[:, table.group] - hits
     return (others > 0) & table.exclusive[table.group]
 

@@ -112,9 +112,7 @@ def _open(data: bytes, spec: ImageSpec) -> Image.Image:
     except UnidentifiedImageError:
         name = _what_it_is(data)
         if name.split()[-1].upper() in spec.formats:
-            raise UnusableImage(
-                f"the body begins as {name} and its header is broken; send an intact file"
-            ) from None
+            raise UnusableImage(f"the body begins as {name} and its header is broken; send an intact file") from None
         raise FormatNotAllowed(f"the body is {name}; send one of {allowed}") from None
     except Exception as error:
         raise UnusableImage(f"the image's header is broken ({_said(error)}); send an intact file") from None
@@ -125,8 +123,7 @@ def _open(data: bytes, spec: ImageSpec) -> Image.Image:
         )
     if max(image.size) > MAX_SIDE:
         raise ImageTooLarge(
-            f"the image has {image.width}x{image.height} pixels and a side has at most {MAX_SIDE:,}; "
-            "send a part of it"
+            f"the image has {image.width}x{image.height} pixels and a side has at most {MAX_SIDE:,}; send a part of it"
         )
     if animated:
         raise FormatNotAllowed("the image is an animation; send one still frame of it")
@@ -135,9 +132,7 @@ def _open(data: bytes, spec: ImageSpec) -> Image.Image:
 
 def _header(image: Image.Image) -> Header:
     # MPO is a JPEG with previews behind it, as phones write it; Pillow opens the first picture
-    return Header(
-        "JPEG" if image.format == "MPO" else image.format or "", image.width, image.height, image.mode
-    )
+    return Header("JPEG" if image.format == "MPO" else image.format or "", image.width, image.height, image.mode)
 
 
 def probe(data: bytes, spec: ImageSpec) -> Header:
@@ -164,9 +159,7 @@ def decode(data: bytes, spec: ImageSpec) -> Decoded:
             image.info.pop("transparency", None)  # Pillow would look for a colour to make transparent
             image = image.convert("RGB")
     except Exception as error:
-        raise UnusableImage(
-            f"the image's pixels cannot be read ({_said(error)}); send an intact file"
-        ) from None
+        raise UnusableImage(f"the image's pixels cannot be read ({_said(error)}); send an intact file") from None
     return Decoded(_depth(image, spec.dtype), header)
 
 

@@ -44,39 +44,28 @@ class Engine:
 
         wanted = _PROVIDERS[provider]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = (
-            threads  # the default counts the host's cores and ignores the container's share
-        )
+        options.intra_op_num_threads = threads  # the default counts the host's cores and ignores the container's share
         options.inter_op_num_threads = 1
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # spinning steals the decoder's core
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning steals the decoder's core
         options.log_severity_level = 3
         providers: list[Any] = [wanted]
         if provider == "cuda":
             onnxruntime.preload_dlls()
-            providers = [
-                (wanted, {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"})
-            ]
+            providers = [(wanted, {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"})]
         try:
             session = onnxruntime.InferenceSession(str(bundle.graph), options, providers=providers)
         except Exception as error:
             if provider == "cuda":
-                raise ProviderUnavailable(
-                    f"CUDA did not start ({error}); check the driver, or ask for cpu"
-                ) from None
+                raise ProviderUnavailable(f"CUDA did not start ({error}); check the driver, or ask for cpu") from None
             raise BundleError(f"{bundle.graph} does not load ({error}); export the bundle again") from None
         runs = session.get_providers()[0]
         if runs != wanted:  # ONNX Runtime falls back without an error; a certificate names its provider
             raise ProviderUnavailable(
-                f"{provider} was asked for and {runs} would run; "
-                "install onnxruntime-gpu and its CUDA, or ask for cpu"
+                f"{provider} was asked for and {runs} would run; install onnxruntime-gpu and its CUDA, or ask for cpu"
             )
         names = {output.name for output in session.get_outputs()}
         if not names.issuperset(OUTPUTS):
-            raise BundleError(
-                f"{bundle.graph} gives {sorted(names)} and should give {list(OUTPUTS)}; export it again"
-            )
+            raise BundleError(f"{bundle.graph} gives {sorted(names)} and should give {list(OUTPUTS)}; export it again")
         return cls(bundle, session, provider)
 
     def warm(self) -> None:
@@ -131,9 +120,7 @@ class Engine:
         golden = self.bundle.golden()
         for index, result in enumerate(self.predict(golden.encoded)):
             if isinstance(result, ImageError):
-                raise BundleError(
-                    f"{self.bundle.folder}: golden image {index} is refused ({result}); export it again"
-                )
+                raise BundleError(f"{self.bundle.folder}: golden image {index} is refused ({result}); export it again")
             difference = float(np.abs(result.probability - golden.probability[index]).max())
             if not difference <= GOLDEN_TOLERANCE[self.bundle.manifest.precision]:
                 raise BundleError(

@@ -58,13 +58,9 @@ class LabelSchema(BaseModel):
                 raise ValueError(f"{kind} id {twice[0]!r} stands twice; give each its own")
         for label in self.labels:
             if label.group not in groups:
-                raise ValueError(
-                    f"label {label.id!r} names the group {label.group!r}; declare it under groups"
-                )
+                raise ValueError(f"label {label.id!r} names the group {label.group!r}; declare it under groups")
             if label.parent is not None and label.parent not in ids:
-                raise ValueError(
-                    f"label {label.id!r} names the parent {label.parent!r}; declare it under labels"
-                )
+                raise ValueError(f"label {label.id!r} names the parent {label.parent!r}; declare it under labels")
         return self
 
     @property

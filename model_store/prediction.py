@@ -7,10 +7,12 @@ microseconds.
 
 from __future__ import annotations
 
-import json
+import math
 import struct
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,20 +40,35 @@ class Prediction:
     run_ms: float = 0.0
 
 
+class _Header(msgspec.Struct, frozen=True):
+    """The JSON between the magic and the arrays; keys that a later version adds are skipped."""
+
+    graph: str
+    provider: str
+    precision: str
+    classes: Annotated[int, msgspec.Meta(ge=0)]
+    embedding: Annotated[int, msgspec.Meta(ge=0)]
+    decode_ms: Annotated[float, msgspec.Meta(ge=0)]
+    run_ms: Annotated[float, msgspec.Meta(ge=0)]
+
+
+_header_encoder = msgspec.json.Encoder()
+_header_decoder = msgspec.json.Decoder(_Header)
+
+
 def encode(prediction: Prediction) -> bytes:
     """The prediction as one byte string."""
-    header = json.dumps(
-        {
-            "graph": prediction.graph,
-            "provider": prediction.provider,
-            "precision": prediction.precision,
-            "classes": int(prediction.probability.size),
-            "embedding": int(prediction.embedding.size),
-            "decode_ms": round(prediction.decode_ms, 3),
-            "run_ms": round(prediction.run_ms, 3),
-        },
-        separators=(",", ":"),
-    ).encode()
+    header = _header_encoder.encode(
+        _Header(
+            prediction.graph,
+            prediction.provider,
+            prediction.precision,
+            int(prediction.probability.size),
+            int(prediction.embedding.size),
+            round(prediction.decode_ms, 3),
+            round(prediction.run_ms, 3),
+        )
+    )
     return b"".join(
         (
             MAGIC,
@@ -67,29 +84,25 @@ def encode(prediction: Prediction) -> bytes:
 def decode(data: bytes) -> Prediction:
     """The prediction in a byte string. Raises ReplyError when it is not one, whole and of finite scores."""
     if data[:4] != MAGIC:
-        raise ReplyError(
-            f"the reply begins with {data[:16]!r} and is no prediction; is this a Second Reader handler?"
-        )
+        raise ReplyError(f"the reply begins with {data[:16]!r} and is no prediction; is this a Second Reader handler?")
     try:
         (length,) = struct.unpack_from("<H", data, 4)
-        header = json.loads(data[6 : 6 + length])
-        classes, width = int(header["classes"]), int(header["embedding"])
-        offset = 6 + length
-        if len(data) != offset + 4 * classes + 4 + 2 * width:
-            raise ReplyError("the reply was cut short; the server may have been stopped while it answered")
-        probability = np.frombuffer(data, "<f4", classes, offset)
-        typicality = np.frombuffer(data, "<f4", 1, offset + 4 * classes)[0]
-        embedding = np.frombuffer(data, "<f2", width, offset + 4 * classes + 4)
-        prediction = Prediction(
-            header["graph"], header["provider"], header["precision"], probability, typicality, embedding,
-            float(header["decode_ms"]), float(header["run_ms"]),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, struct.error) as error:
-        raise ReplyError(
-            f"the reply's header is broken ({error}); gateway and handler versions may differ"
-        ) from None
-    check_scores(prediction.probability, prediction.typicality)
-    return prediction
+        header = _header_decoder.decode(data[6 : 6 + length])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, struct.error) as error:
+        raise ReplyError(f"the reply's header is broken ({error}); gateway and handler versions may differ") from None
+    offset = 6 + length
+    if len(data) != offset + 4 * header.classes + 4 + 2 * header.embedding:
+        raise ReplyError("the reply was cut short; the server may have been stopped while it answered")
+    if not math.isfinite(header.decode_ms + header.run_ms):
+        raise ReplyError("the reply's timings are no numbers; gateway and handler versions may differ")
+    probability = np.frombuffer(data, "<f4", header.classes, offset)
+    typicality = np.frombuffer(data, "<f4", 1, offset + 4 * header.classes)[0]
+    embedding = np.frombuffer(data, "<f2", header.embedding, offset + 4 * header.classes + 4)
+    check_scores(probability, typicality)
+    return Prediction(
+        header.graph, header.provider, header.precision, probability, typicality, embedding,
+        header.decode_ms, header.run_ms,
+    )  # fmt: skip
 
 
 def check_scores(probability: npt.NDArray[np.float32], typicality: np.float32) -> None:

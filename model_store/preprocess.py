@@ -46,9 +46,7 @@ def _resize(
     if pixels.dtype == np.uint8:
         return np.asarray(Image.fromarray(pixels).resize((width, height), resampling, box))
     planes = [  # Pillow resizes 16 bits without loss only as floats, plane by plane
-        np.asarray(
-            Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize((width, height), resampling, box)
-        )
+        np.asarray(Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize((width, height), resampling, box))
         for channel in range(3)
     ]
     return np.stack(planes, axis=2).round().clip(0, 65535).astype(np.uint16)

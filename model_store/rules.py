@@ -72,9 +72,7 @@ class ClassRule(BaseModel):
     @model_validator(mode="after")
     def _automatic_is_proven(self) -> Self:
         if self.state == "automatic" and (self.threshold is None or self.certificate is None):
-            raise ValueError(
-                "an automatic class needs a threshold and a certificate; certify it or make it assist"
-            )
+            raise ValueError("an automatic class needs a threshold and a certificate; certify it or make it assist")
         return self
 
 
@@ -110,9 +108,7 @@ class Rules(BaseModel):
                 f"{manifest.name}/{manifest.version} ({bundle_digest[:19]}); certify this bundle"
             )
         if self.labels != manifest.labels.digest or set(self.classes) != set(manifest.labels.ids):
-            raise DocumentError(
-                f"rules {self.digest[:19]} speak of other labels than the bundle; certify this bundle"
-            )
+            raise DocumentError(f"rules {self.digest[:19]} speak of other labels than the bundle; certify this bundle")
         for label, rule in self.classes.items():
             if (rule.state == "human") != (label not in manifest.heads):
                 raise DocumentError(
@@ -121,9 +117,7 @@ class Rules(BaseModel):
                 )
 
 
-def assist_rules(
-    bundle_digest: str, manifest: Manifest, provider: Literal["cpu", "cuda"], site: str
-) -> Rules:
+def assist_rules(bundle_digest: str, manifest: Manifest, provider: Literal["cpu", "cuda"], site: str) -> Rules:
     """Rules under which nothing answers: every head suggests. What a site without rules of its own serves
     by."""
     return Rules(
@@ -160,13 +154,9 @@ def read(path: Path) -> Rules:
     except ValidationError as error:
         raise document_error(path, error) from None
     except OSError as error:
-        raise DocumentError(
-            f"{path}: {error.strerror}; certify the bundle, or name an existing rules file"
-        ) from None
+        raise DocumentError(f"{path}: {error.strerror}; certify the bundle, or name an existing rules file") from None
     if hashlib.sha256(content).hexdigest() != path.stem:
-        raise DocumentError(
-            f"{path} was changed after it was certified (its digest is not its name); certify again"
-        )
+        raise DocumentError(f"{path} was changed after it was certified (its digest is not its name); certify again")
     return rules
 
 

@@ -61,9 +61,7 @@ def test_what_is_no_image_is_called_by_its_name(name: str, says: str) -> None:
     refused(images.TEXTS[name], FormatNotAllowed, "send one of JPEG, PNG, WEBP")
 
 
-@pytest.mark.parametrize(
-    ("format", "says"), [("GIF", "a GIF"), ("WEBP", "an animation"), ("PNG", "an animation")]
-)
+@pytest.mark.parametrize(("format", "says"), [("GIF", "a GIF"), ("WEBP", "an animation"), ("PNG", "an animation")])
 def test_animations_are_refused(format: str, says: str) -> None:
     refused(images.animated(format), FormatNotAllowed, says)
     with pytest.raises(FormatNotAllowed):
@@ -80,9 +78,7 @@ def test_a_format_that_this_model_does_not_take_is_named(format: str, says: str)
 @pytest.mark.parametrize("spec", [SPEC, REDUCED])
 @pytest.mark.parametrize("size", [(96, 64), (640, 480), (33, 17)])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}, {"subsampling": 0}])
-def test_a_jpeg_cut_by_20_bytes_is_refused(
-    spec: ImageSpec, size: tuple[int, int], options: dict[str, Any]
-) -> None:
+def test_a_jpeg_cut_by_20_bytes_is_refused(spec: ImageSpec, size: tuple[int, int], options: dict[str, Any]) -> None:
     refused(images.encoded("JPEG", *size, **options)[:-20], UnusableImage, "cannot be read", spec)
 
 
@@ -217,9 +213,7 @@ def test_a_turned_jpeg_comes_back_upright_when_it_is_reduced(orientation: int) -
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 80), st.integers(1, 80))
 @settings(max_examples=60, deadline=None)
-def test_reducing_never_goes_below_the_size_the_graph_takes(
-    width: int, height: int, wide: int, high: int
-) -> None:
+def test_reducing_never_goes_below_the_size_the_graph_takes(width: int, height: int, wide: int, high: int) -> None:
     data = images.save(Image.new("RGB", (width, height), (9, 99, 199)), "JPEG")
     shape = decode(data, ImageSpec(height=high, width=wide)).pixels.shape
     longest = max(wide, high)
@@ -251,9 +245,7 @@ SEEDS = [
     images.animated("PNG"), images.animated("WEBP"), images.two_pictures(), images.broken_exif(),
     images.encoded("WEBP", lossless=True),
 ]  # fmt: skip
-EDIT = st.tuples(
-    st.sampled_from(["set", "cut", "insert", "end"]), st.floats(0, 1), st.binary(min_size=1, max_size=6)
-)
+EDIT = st.tuples(st.sampled_from(["set", "cut", "insert", "end"]), st.floats(0, 1), st.binary(min_size=1, max_size=6))
 
 
 def mutated(data: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:

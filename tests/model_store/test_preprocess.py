@@ -28,9 +28,7 @@ def halves(height: int, width: int, dtype: Depth = np.uint8) -> Any:
     return pixels
 
 
-@given(
-    side, side, st.integers(1, 40), st.integers(1, 40), st.sampled_from(FITS), st.booleans(), st.booleans()
-)
+@given(side, side, st.integers(1, 40), st.integers(1, 40), st.sampled_from(FITS), st.booleans(), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_every_policy_gives_the_shape_and_depth_that_the_graph_takes(
     height: int, width: int, high: int, wide: int, fit: Fit, deep: bool, bicubic: bool
@@ -53,9 +51,7 @@ def test_every_policy_gives_the_shape_and_depth_that_the_graph_takes(
 def test_a_plain_image_stays_plain(height: int, width: int, fit: Fit, deep: bool, value: int) -> None:
     """No policy but pad brings in a value that was not there."""
     dtype: Depth = np.uint16 if deep else np.uint8
-    spec = ImageSpec(
-        height=9, width=13, fit=fit, dtype="uint16" if deep else "uint8", interpolation="bicubic"
-    )
+    spec = ImageSpec(height=9, width=13, fit=fit, dtype="uint16" if deep else "uint8", interpolation="bicubic")
     assert set(preprocess(halves(height, width, dtype) * 0 + dtype(value), spec).flat) == {value}
 
 
@@ -85,9 +81,7 @@ def test_pad_keeps_the_shape_and_adds_equal_black(height: int, width: int) -> No
 @pytest.mark.parametrize(("height", "width"), [(20, 80), (80, 20)])
 def test_crop_cuts_the_middle_out(height: int, width: int) -> None:
     ramp = np.broadcast_to(np.arange(80, dtype=np.uint8)[None, :, None], (20, 80, 3))
-    tensor = preprocess(
-        ramp if width > height else ramp.swapaxes(0, 1), ImageSpec(height=20, width=20, fit="crop")
-    )
+    tensor = preprocess(ramp if width > height else ramp.swapaxes(0, 1), ImageSpec(height=20, width=20, fit="crop"))
     line = tensor[10, :, 0] if width > height else tensor[:, 10, 0]
     assert line.tolist() == list(range(30, 50))
 
