@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_store.labels import Label
+from model_store.labels import Group, Label
 
 
 class _Body(BaseModel):
@@ -106,6 +106,7 @@ class LeasedItem(_Body):
 class Leases(_Body):
     items: list[LeasedItem]
     labels: list[Label]
+    groups: list[Group]
 
 
 class LeaseExtended(_Body):
@@ -133,3 +134,4 @@ class QueueBody(_Body):
     leased: int
     oldest_age_seconds: float
     labels: list[Label]
+    groups: list[Group]

@@ -25,7 +25,7 @@ _POLL_S = 0.1
 _STREAM_ID = re.compile(r"\d+(-\d+)?")
 
 
-def token_of(token: str) -> LeaseToken:
+async def token_of(token: str) -> LeaseToken:
     try:
         return LeaseToken.parse(token)
     except ValueError:
@@ -56,8 +56,9 @@ async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
         if time.monotonic() >= deadline:
             break
         await asyncio.sleep(_POLL_S)
-    labels = [label.model_dump() for label in parts.desk.labels(queue).labels]
-    return json_reply({"items": [_leased(each) for each in leases], "labels": labels})
+        if await request.is_disconnected():  # an item leased for somebody who left would be kept from everybody
+            break
+    return json_reply({"items": [_leased(each) for each in leases], **_answerable(parts, queue)})
 
 
 @router.patch("/leases/{token}", response_model=LeaseExtended, responses=_LOST)
@@ -126,12 +127,21 @@ async def outcomes(
 
 
 async def _queue(parts: Parts, name: str) -> dict[str, object]:
-    labels = [label.model_dump() for label in parts.desk.labels(name).labels]
+    answerable = _answerable(parts, name)
     stats = await parts.reviews.stats(name, now_us())
     return {
         "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,
-        "labels": labels,
+        **answerable,
     }  # fmt: skip
+
+
+def _answerable(parts: Parts, queue: str) -> dict[str, object]:
+    """What a reviewer can say: the labels, and which of them exclude one another. Raises NotFound."""
+    schema = parts.desk.labels(queue)
+    return {
+        "labels": [label.model_dump() for label in schema.labels],
+        "groups": [group.model_dump() for group in schema.groups],
+    }
 
 
 def _leased(lease: Lease) -> dict[str, object]:
