@@ -73,6 +73,11 @@ def document_error(source: Path | str, error: ValidationError) -> DocumentError:
         return DocumentError(f"{source}: {key} is missing; add it")
     if first["type"] == "extra_forbidden":
         return DocumentError(f"{source}: {key} is not a known key; remove it or mend its spelling")
-    value = repr(first.get("input"))
+    said = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    given = first.get("input")
+    across_keys = first["type"] == "value_error" and isinstance(given, dict | list)
+    if not first["loc"] or across_keys:  # the message names what it is about; the whole document would drown it
+        return DocumentError(f"{source}: {key}: {said}")
+    value = repr(given)
     shown = value if len(value) <= 80 else value[:77] + "..."
-    return DocumentError(f"{source}: {key} = {shown}: {message[:1].lower() + message[1:]}")
+    return DocumentError(f"{source}: {key} = {shown}: {said}")

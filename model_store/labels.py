@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,7 +62,24 @@ class LabelSchema(BaseModel):
                 raise ValueError(f"label {label.id!r} names the group {label.group!r}; declare it under groups")
             if label.parent is not None and label.parent not in ids:
                 raise ValueError(f"label {label.id!r} names the parent {label.parent!r}; declare it under labels")
+        self._refuse_circles()
+        used = {label.group for label in self.labels}
+        for group in self.groups:
+            if group.id not in used:
+                raise ValueError(f"group {group.id!r} has no label; give it one or remove it")
+        if not any(group.required for group in self.groups):
+            raise ValueError("no group is required; every image would be answered with nothing; require one")
         return self
+
+    def _refuse_circles(self) -> None:
+        parents = {label.id: label.parent for label in self.labels}
+        for start in parents:
+            seen, at = {start}, parents[start]
+            while at is not None:
+                if at in seen:
+                    raise ValueError(f"label {start!r} stands in a circle of parents; remove one")
+                seen.add(at)
+                at = parents[at]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -79,5 +97,11 @@ class LabelSchema(BaseModel):
 
     @property
     def digest(self) -> str:
-        """`sha256:` of the canonical JSON; rules and verdicts name the schema by it."""
-        return "sha256:" + hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """`sha256:` of the canonical JSON; rules and verdicts name the schema by it.
+
+        Defaults stay out and keys are sorted, so that neither a field that a later version adds nor the order in which
+        codes were typed makes another schema of it.
+        """
+        meaning = self.model_dump(mode="json", exclude_defaults=True)
+        canonical = json.dumps(meaning, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()

@@ -30,7 +30,7 @@ class ImageSpec(BaseModel):
     fit: Literal["squish", "pad", "crop"] = "squish"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     reduce: bool = True
-    formats: tuple[Literal["JPEG", "PNG", "WEBP"], ...] = ("JPEG", "PNG", "WEBP")
+    formats: Annotated[tuple[Literal["JPEG", "PNG", "WEBP"], ...], Field(min_length=1)] = ("JPEG", "PNG", "WEBP")
     max_pixels: Annotated[int, Field(ge=1, le=150_000_000)] = 50_000_000
     """Width times height; an image of more is refused from its header."""
 

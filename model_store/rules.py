@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -50,6 +54,10 @@ class Certificate(BaseModel):
     def _proves_it(self) -> Self:
         if self.bound < self.target:
             raise ValueError(f"the bound is below the target {self.target}; certify again with more data")
+        if self.errors > self.firings:
+            raise ValueError(f"it counts {self.errors} errors among {self.firings} firings; certify again")
+        if self.firings > self.images:
+            raise ValueError(f"it counts {self.firings} firings among {self.images} images; certify again")
         return self
 
 
@@ -60,7 +68,7 @@ class ClassRule(BaseModel):
 
     state: ClassState
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    veto: Annotated[float, Field(ge=0)] = NO_VETO
+    veto: Annotated[float, Field(ge=0, allow_inf_nan=False)] = NO_VETO
     """In an exclusive group, a score at or above it stops every other member from firing, whatever this
     class's state."""
     absent_below: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -73,6 +81,8 @@ class ClassRule(BaseModel):
     def _automatic_is_proven(self) -> Self:
         if self.state == "automatic" and (self.threshold is None or self.certificate is None):
             raise ValueError("an automatic class needs a threshold and a certificate; certify it or make it assist")
+        if self.threshold is not None and self.absent_below is not None and self.absent_below > self.threshold:
+            raise ValueError("a score could say present and absent at once; lower absent_below to the threshold")
         return self
 
 
@@ -93,12 +103,20 @@ class Rules(BaseModel):
     classes: dict[str, ClassRule]
 
     def content(self) -> bytes:
-        """The canonical bytes that the digest is of."""
-        return self.model_dump_json(indent=1).encode()
+        """The canonical bytes that the digest is of. Defaults stay out: one that a later version adds changes no digest."""
+        meaning = {"schema_version": self.schema_version, **self.model_dump(mode="json", exclude_defaults=True)}
+        return json.dumps(meaning, indent=1, ensure_ascii=False).encode()
 
-    @property
+    @cached_property
     def digest(self) -> str:
+        """`sha256:` of `content()`. Kept: every record carries it, and a thousand classes take milliseconds."""
         return "sha256:" + hashlib.sha256(self.content()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """pydantic's, without the digest of the original, which it would carry over."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("digest", None)
+        return copied
 
     def check_fits(self, bundle_digest: str, manifest: Manifest) -> None:
         """Raises DocumentError when these rules are not for this bundle, or miss or invent a label."""
@@ -155,11 +173,13 @@ def read(path: Path) -> Rules:
         raise document_error(path, error) from None
     except OSError as error:
         raise DocumentError(f"{path}: {error.strerror}; certify the bundle, or name an existing rules file") from None
-    if hashlib.sha256(content).hexdigest() != path.stem:
-        raise DocumentError(f"{path} was changed after it was certified (its digest is not its name); certify again")
+    if content != rules.content() or rules.digest != f"sha256:{path.stem}":
+        raise DocumentError(f"{path}: was changed after it was certified (its digest is not its name); certify again")
     return rules
 
 
 def find(data: Path, digest: str) -> Rules:
-    """The rules of a digest in a data folder. Raises DocumentError."""
+    """The rules of a digest (`sha256:<hex>`) in a data folder. Raises DocumentError."""
+    if not re.fullmatch("(sha256:)?[0-9a-f]{64}", digest):  # it may come from a URL and must not become a path
+        raise DocumentError(f"{digest[:80]!r} is no digest of rules; give sha256: and 64 hex digits")
     return read(data / "rules" / f"{digest.removeprefix('sha256:')}.json")

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +41,7 @@ def picture(colour: str = "red", size: tuple[int, int] = (32, 24), format: str =
 
 def graph(height: int = 16, width: int = 16) -> bytes:
     """An ONNX model with the contract's input and outputs."""
-    constants = {
+    constants: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
         "scale": np.array(20 / 255, np.float32),
         "shift": np.array(-10, np.float32),
         "axes": np.array([1, 2], np.int64),
@@ -71,7 +72,7 @@ def graph(height: int = 16, width: int = 16) -> bytes:
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def schema() -> LabelSchema:
@@ -84,7 +85,7 @@ def make(data: Path, name: str = "colours", version: str = "1") -> Bundle:
     encoded = graph()
     spec = ImageSpec(height=16, width=16)
     samples = tuple(picture(colour) for colour in ("red", "green", "blue"))
-    image = np.stack([preprocess(decode(sample, spec).pixels, spec) for sample in samples])
+    image: np.ndarray[Any, np.dtype[np.uint8]] = np.stack([preprocess(decode(sample, spec).pixels, spec) for sample in samples])
     logits = (image.astype(np.float32).mean(axis=(1, 2)) * np.float32(20 / 255) - 10).astype(np.float32)
     probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
     manifest = Manifest(
