@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -12,7 +13,7 @@ import click
 
 from handlers import archive as archives
 from handlers import probe as probes
-from handlers.errors import HandlersError
+from handlers.errors import HandlersError, ServerError
 from handlers.server import TorchServe
 from handlers.serving import Serving
 from model_store import bundle as bundles
@@ -93,8 +94,7 @@ def server(
             running.wait_ready(deadline, asked.is_set)
             if not asked.is_set():
                 click.echo(f"ready: {bundle.manifest.name} {bundle.manifest.version} on {provider} at {running.url}")
-            while not asked.wait(0.5):
-                running.check_alive()
+            _watch(running, asked, deadline)
             # Whoever sends requests learns of the end later than we do: answer a little longer.
             signal.signal(signal.SIGTERM, _at_once)
             signal.signal(signal.SIGINT, _at_once)
@@ -103,6 +103,20 @@ def server(
             running.stop()
     except (HandlersError, ModelStoreError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _watch(running: TorchServe, asked: threading.Event, deadline: float) -> None:
+    """Returns when asked to end. Raises ServerError when java ends or has had no worker for too long.
+
+    TorchServe stops restarting a worker after five minutes of failures and lives on without one.
+    """
+    seen = time.monotonic()
+    while not asked.wait(1.0):
+        running.check_alive()
+        if running.ready_workers():
+            seen = time.monotonic()
+        elif time.monotonic() - seen > deadline:
+            raise ServerError(f"no worker has been ready for {deadline:g} s; its log says why", running.log_tail())
 
 
 def _at_once(_number: int, _frame: FrameType | None) -> None:

@@ -91,8 +91,8 @@ class TorchServe:
             shutil.rmtree(folder)
             raise ServerError(f"{folder} is too long for the workers' sockets; set TMPDIR to a shorter path")
         self.logs.mkdir(parents=True, exist_ok=True)
-        for old in self.logs.glob("*.log"):  # a crash is looked for in these
-            old.unlink()
+        for name in _LOGS:  # a crash is looked for in these
+            (self.logs / name).unlink(missing_ok=True)
         packed = archive.write(self.bundle, folder / "store", self.serving)
         (folder / "config.properties").write_text(properties.config(self.listen, self.serving, packed))
         (folder / "log4j2.xml").write_text(properties.logging(self.logs, self._console))
@@ -122,14 +122,14 @@ class TorchServe:
         while it loads, or the answers are wrong.
         """
         self.check_alive()
+        if self.ready_workers() >= self.serving.workers:
+            return probe.check("127.0.0.1", self.listen.inference, self.bundle, self.serving.response_timeout_s)
         said = self._read("model_log.log")
         if _DIED in said:
             reasons = [line.split(REFUSAL, 1)[1] for line in said.splitlines() if REFUSAL in line]
             finding = reasons[-1] if reasons else "its log says why"
             raise ServerError(f"a TorchServe worker ends while it loads the model: {finding}", self.log_tail())
-        if probe.ready_workers(self.listen.management, self.bundle) < self.serving.workers:
-            return "loading"
-        return probe.check("127.0.0.1", self.listen.inference, self.bundle, self.serving.response_timeout_s)
+        return "loading"
 
     def check_alive(self) -> None:
         """Raises ServerError, with the end of the logs, unless java runs."""
@@ -138,6 +138,10 @@ class TorchServe:
         code = self._group.exit_code()
         if code is not None:
             raise ServerError(f"TorchServe ended with code {code}; its log says why", self.log_tail())
+
+    def ready_workers(self) -> int:
+        """How many workers TorchServe itself calls ready."""
+        return probe.ready_workers(self.listen.management, self.bundle)
 
     def wait_ready(self, deadline_s: float | None = None, given_up: Callable[[], bool] = lambda: False) -> None:
         """Returns when `check` says ready, or when `given_up` says that nobody waits any more.

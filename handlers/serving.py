@@ -50,10 +50,10 @@ class Serving(BaseModel):
     ) -> Self:
         """What suits the provider: a CPU is fastest with one image at a time, one thread a worker, a worker a core."""
         if provider == "cuda":
-            return cls.checked(
-                provider=provider, workers=workers or 2, threads=threads, batch_size=16, max_batch_delay_ms=2
-            )
-        return cls.checked(provider=provider, workers=workers or max(1, cores() // threads), threads=threads)
+            chosen = 2 if workers is None else workers
+            return cls.checked(provider=provider, workers=chosen, threads=threads, batch_size=16, max_batch_delay_ms=2)
+        chosen = max(1, cores() // max(1, threads)) if workers is None else workers
+        return cls.checked(provider=provider, workers=chosen, threads=threads)
 
     def model_config_yaml(self) -> str:
         """TorchServe's model-config: its own keys at the top, the handler's beneath `handler`."""
