@@ -1,0 +1,47 @@
+"""A real Valkey for the whole session, wiped before each test that asks for it, and small data folders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from embedded.stack import Valkey
+from tests.services import Data, make_data, running_valkey
+from tests.triage.gateway_parts import Wired, wired
+from triage.redis_reviews import RedisReviews
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    """A client that sees what the code under test wrote; everything is gone before the test begins."""
+    with Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def reviews(valkey: Valkey, redis: Redis) -> AsyncIterator[RedisReviews]:
+    opened = RedisReviews(valkey.url, 5.0)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return make_data(tmp_path / "data")
+
+
+@pytest.fixture
+async def gateway(data: Data, valkey: Valkey, redis: Redis) -> AsyncIterator[Wired]:
+    """All parts of a gateway over `data`, its background steps at a standstill."""
+    async with wired(data, valkey.url) as parts:
+        yield parts

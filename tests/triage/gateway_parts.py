@@ -1,0 +1,113 @@
+"""A gateway's parts without HTTP and without background tasks, so that a test decides when each step is taken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_store.bundle import Bundle
+from model_store.prediction import Prediction
+from model_store.record import PredictionRecord, Record
+from tests.bundles import picture
+from tests.services import Data
+from triage.blobs import LocalBlobs
+from triage.catalog import Catalog
+from triage.control import Control
+from triage.desk import Desk
+from triage.errors import ClassifierUnavailable
+from triage.index import Index
+from triage.inprocess_classifier import InProcessClassifier
+from triage.intake import Intake, Request
+from triage.journal import SegmentJournal, read
+from triage.metrics import Metrics
+from triage.ports import Classifier
+from triage.recorder import Recorder
+from triage.redis_reviews import RedisReviews
+from triage.returning import Returning
+
+QUEUE = "default.review"
+
+
+@dataclass
+class Switched:
+    """A real classifier behind a switch: `fault` is raised instead of an answer for as long as it is set."""
+
+    inner: Classifier
+    fault: Exception | None = None
+    asked: int = 0
+
+    async def classify(self, image: bytes, model: Bundle) -> Prediction:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        return await self.inner.classify(image, model)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def away(self) -> None:
+        self.fault = ClassifierUnavailable("switched off by the test")
+
+    def back(self) -> None:
+        self.fault = None
+
+
+@dataclass
+class Wired:
+    """Every part, open."""
+
+    data: Data
+    metrics: Metrics
+    control: Control
+    journal: SegmentJournal
+    blobs: LocalBlobs
+    reviews: RedisReviews
+    classifier: Switched
+    index: Index
+    recorder: Recorder
+    intake: Intake
+    desk: Desk
+    returning: Returning
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    async def predict(self, colour: str = "red", salt: int = 0, **about: Any) -> dict[str, Any]:
+        view = await self.intake.predict(picture(colour, salt=salt), Request(**about))
+        self.sent.append(view)
+        return view
+
+    def journaled(self) -> list[Record]:
+        return [record for _, record in read(self.journal.folder)]
+
+    def predictions(self) -> list[PredictionRecord]:
+        return [record for record in self.journaled() if isinstance(record, PredictionRecord)]
+
+
+@asynccontextmanager
+async def wired(
+    data: Data, redis_url: str, node: str = "test", timeout_s: float = 5.0, segment_bytes: int = 64 * 2**20
+) -> AsyncIterator[Wired]:
+    metrics, catalog = Metrics(), Catalog(data.folder)
+    control = Control(data.folder / "control", catalog)
+    control.poll()
+    journal = SegmentJournal(data.folder / "journal", node, segment_bytes, metrics.fsync_seconds.observe)
+    journal.start()
+    blobs = LocalBlobs(data.folder / "blobs")
+    reviews = RedisReviews(redis_url, timeout_s)
+    classifier = Switched(InProcessClassifier("cpu", 1, metrics))
+    index = Index(reviews, catalog, 5, 3600)
+    recorder = Recorder(journal, index, reviews, node, metrics)
+    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5)
+    desk = Desk(control, reviews, recorder, metrics, 60)
+    returning = Returning(reviews, intake, recorder)
+    await recorder.step()
+    try:
+        yield Wired(
+            data, metrics, control, journal, blobs, reviews, classifier, index, recorder, intake, desk, returning
+        )
+    finally:
+        await classifier.close()
+        await reviews.close()
+        blobs.close()
+        journal.close()

@@ -1,0 +1,43 @@
+"""The breaker, with a clock in the test's hand."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage.breaker import Breaker
+
+
+def test_it_opens_after_failures_in_a_row_and_closes_on_one_success() -> None:
+    breaker = Breaker(failures_to_open=3, retry_after_s=1)
+    for moment in (0.0, 0.1):
+        breaker.failed(moment)
+        assert not breaker.open
+        assert breaker.admits(moment)
+    breaker.failed(0.2)
+    assert breaker.open
+    assert not breaker.admits(1.1)
+    assert breaker.admits(1.2)
+    breaker.succeeded()
+    assert not breaker.open
+    assert breaker.admits(1.2)
+
+
+def test_while_open_one_trial_each_interval() -> None:
+    breaker = Breaker(failures_to_open=1, retry_after_s=1)
+    breaker.failed(0)
+    admitted = [tenth for tenth in range(0, 50) if breaker.admits(tenth / 10)]
+    assert admitted == [10, 20, 30, 40]
+
+
+@given(st.lists(st.sampled_from(["fail", "succeed"])))
+def test_it_is_open_exactly_after_enough_failures_since_the_last_success(events: list[str]) -> None:
+    breaker, row = Breaker(failures_to_open=3), 0
+    for moment, event in enumerate(events):
+        if event == "fail":
+            breaker.failed(moment)
+            row += 1
+        else:
+            breaker.succeeded()
+            row = 0
+        assert breaker.open == (row >= 3)

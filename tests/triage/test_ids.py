@@ -1,0 +1,47 @@
+"""Ids sort by time and say what they are."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage.ids import derived_id, new_id, now_us
+
+moments = st.integers(0, 2**48 - 1)
+
+
+@given(moments, moments)
+def test_ids_sort_as_their_milliseconds_do(first: int, second: int) -> None:
+    if first < second:
+        assert new_id(first) < new_id(second)
+
+
+@given(moments)
+def test_version_variant_and_time_stand_where_rfc_9562_puts_them(moment: int) -> None:
+    made = uuid.UUID(new_id(moment))
+    assert made.version == 7
+    assert made.variant == uuid.RFC_4122
+    assert made.int >> 80 == moment
+
+
+def test_the_clock_is_used_and_ids_of_one_millisecond_differ() -> None:
+    before = time.time_ns() // 1_000_000
+    made = [new_id() for _ in range(2000)]
+    after = time.time_ns() // 1_000_000
+    assert len(set(made)) == len(made)
+    assert all(before <= uuid.UUID(each).int >> 80 <= after for each in made)
+
+
+@given(st.lists(st.text(max_size=9), max_size=3), st.lists(st.text(max_size=9), max_size=3))
+def test_derived_ids_are_the_same_for_the_same_parts_only(first: list[str], second: list[str]) -> None:
+    assert derived_id(*first) == derived_id(*first)
+    joined = ["\0".join(parts) for parts in (first, second)]
+    assert (derived_id(*first) == derived_id(*second)) == (joined[0] == joined[1])
+
+
+def test_microseconds_are_of_now() -> None:
+    before = time.time()
+    assert before - 1 < now_us() / 1e6 < time.time() + 1

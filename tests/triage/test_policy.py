@@ -1,0 +1,112 @@
+"""Policy only takes answers away, and says why in words of one closed list."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.record import PolicySnapshot
+from triage import policy
+
+LABELS = ("red", "green", "blue")
+DECISION = ("none_fired", "undecided_label", "atypical", "conflict")
+some_labels = st.lists(st.sampled_from(LABELS), unique=True).map(tuple)
+snapshots = st.builds(
+    PolicySnapshot,
+    mode=st.sampled_from(["capture", "assist", "live"]),
+    suspended=some_labels,
+    always_review=some_labels,
+    available=st.booleans(),
+    certified_here=st.booleans(),
+    control_stale=st.booleans(),
+)
+LIVE = PolicySnapshot(mode="live")
+
+
+def routed(
+    snapshot: PolicySnapshot = LIVE, answerable: bool = True, reasons: tuple[str, ...] = (), fires: tuple[str, ...] = ("red",),
+    unsuspended: tuple[str, ...] | None = None,
+) -> policy.Routing:  # fmt: skip
+    return policy.route(
+        snapshot, answerable=answerable, decision_reasons=reasons, fires=fires,
+        fires_unsuspended=fires if unsuspended is None else unsuspended,
+    )  # fmt: skip
+
+
+@given(snapshots, st.booleans(), st.sets(st.sampled_from(DECISION)), some_labels, some_labels)
+def test_it_only_takes_answers_away(
+    snapshot: PolicySnapshot, answerable: bool, reasons: set[str], fires: tuple[str, ...], free: tuple[str, ...]
+) -> None:
+    routing = routed(snapshot, answerable, tuple(reasons), fires, free)
+    if routing.route == "automatic":
+        assert answerable
+        assert not reasons
+        assert routing.reasons == ()
+        assert (snapshot.mode, snapshot.available, snapshot.certified_here) == ("live", True, True)
+        assert not snapshot.control_stale
+    assert set(routing.reasons) <= set(policy.REASONS)
+    assert list(routing.reasons) == sorted(set(routing.reasons), key=policy.REASONS.index)
+
+
+@given(snapshots, some_labels)
+def test_a_stricter_site_never_answers_more(snapshot: PolicySnapshot, fires: tuple[str, ...]) -> None:
+    for stricter in (
+        msgspec.structs.replace(snapshot, control_stale=True), msgspec.structs.replace(snapshot, available=False),
+        msgspec.structs.replace(snapshot, mode="assist"), msgspec.structs.replace(snapshot, mode="capture"),
+        msgspec.structs.replace(snapshot, certified_here=False), msgspec.structs.replace(snapshot, suspended=fires),
+        msgspec.structs.replace(snapshot, always_review=fires),
+    ):  # fmt: skip
+        if routed(stricter, fires=fires).route == "automatic":
+            assert routed(snapshot, fires=fires).route == "automatic"
+
+
+def test_a_plain_answer_has_no_reason() -> None:
+    assert routed() == policy.Routing("automatic", ())
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "reason"),
+    [
+        (PolicySnapshot(mode="live", always_review=("red",)), "always_review"),
+        (PolicySnapshot(mode="live", available=False), "model_unavailable"),
+        (PolicySnapshot(mode="live", control_stale=True), "control_stale"),
+        (PolicySnapshot(mode="assist"), "site_assisting"),
+        (PolicySnapshot(mode="live", certified_here=False), "site_assisting"),
+    ],
+)
+def test_each_reason_alone_sends_the_image_to_a_person(snapshot: PolicySnapshot, reason: str) -> None:
+    assert routed(snapshot) == policy.Routing("review", (reason,))
+
+
+def test_a_suspended_class_that_would_fire_is_the_reason() -> None:
+    suspended = PolicySnapshot(mode="live", suspended=("red",))
+    assert routed(suspended, False, ("none_fired",), (), ("red",)).reasons == ("none_fired", "class_suspended")
+    assert routed(suspended, True, (), ("green",), ("green",)) == policy.Routing("automatic", ())
+
+
+def test_a_capturing_site_asks_nobody() -> None:
+    assert routed(PolicySnapshot(mode="capture")) == policy.Routing("captured", ("site_capturing",))
+    assert routed(PolicySnapshot(mode="capture"), False, ("none_fired",)).route == "captured"
+
+
+def test_without_a_model_what_it_decided_is_no_reason() -> None:
+    away = PolicySnapshot(mode="live", available=False, certified_here=False)
+    assert routed(away, False, ("none_fired", "atypical"), (), ()).reasons == ("model_unavailable",)
+
+
+@pytest.mark.parametrize("pair", list(combinations(DECISION, 2)))
+def test_reasons_come_in_the_order_of_the_list(pair: tuple[str, str]) -> None:
+    expected = tuple(reason for reason in policy.REASONS if reason in pair)
+    for given_in in (pair, pair[::-1]):
+        assert routed(answerable=False, reasons=given_in, fires=()).reasons == expected
+
+
+def test_the_list_is_the_documented_one() -> None:
+    assert policy.REASONS == (
+        "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope",
+        "audit", "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
+    )  # fmt: skip
