@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
+import re
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,7 @@ from model_store.manifest import Manifest
 
 FILES = ("golden.npz", "manifest.json", "model.onnx")
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+_MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}/[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,20 @@ class Bundle:
 
     def golden(self) -> Golden:
         """The golden samples. Raises BundleError when the file is not readable as such."""
+        path = self.folder / "golden.npz"
         try:
-            with np.load(self.folder / "golden.npz", allow_pickle=False) as stored:
-                ends = np.cumsum(stored["encoded_sizes"])
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                sizes = stored["encoded_sizes"].tolist()
                 blob = stored["encoded"].tobytes()
-                encoded = tuple(blob[end - size : end] for end, size in zip(ends, stored["encoded_sizes"], strict=True))
-                return Golden(
-                    encoded, stored["image"], stored["probability"], stored["typicality"], stored["embedding"]
-                )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{self.folder}/golden.npz cannot be read ({error}); export the bundle again") from None
+                arrays = [stored[name] for name in ("image", "probability", "typicality", "embedding")]
+        except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path} cannot be read ({error}); export the bundle again") from None
+        if min(sizes, default=0) < 0 or sum(sizes) != len(blob):
+            raise BundleError(f"{path} cannot be cut into its images; export the bundle again")
+        ends = itertools.accumulate(sizes)
+        golden = Golden(tuple(blob[end - size : end] for end, size in zip(ends, sizes, strict=True)), *arrays)
+        check_golden_fits(golden, self.manifest, str(path))
+        return golden
 
 
 def file_digest(path: Path) -> str:
@@ -79,13 +86,15 @@ def file_digest(path: Path) -> str:
 def write(folder: Path, graph: bytes, manifest: Manifest, golden: Golden) -> Bundle:
     """Writes a bundle into a folder that must not exist yet; it appears whole or not at all.
 
-    Raises BundleError when the folder exists, the graph is unsafe, or the manifest names another graph.
+    Raises BundleError when the folder exists, the graph is unsafe, or the manifest names another graph or other golden
+    samples than those given.
     """
     if folder.exists():
         raise BundleError(f"{folder} exists and bundles never change; choose the next version")
     check_graph(graph)
     if manifest.graph_digest != "sha256:" + hashlib.sha256(graph).hexdigest():
         raise BundleError("the manifest's graph_digest is not that of the graph; compute it from the final bytes")
+    check_golden_fits(golden, manifest, "the given golden.npz")
     files = {
         "golden.npz": _pack(golden),
         "manifest.json": manifest.model_dump_json(indent=2).encode(),
@@ -96,9 +105,16 @@ def write(folder: Path, graph: bytes, manifest: Manifest, golden: Golden) -> Bun
     staging = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
-    for name, content in {**files, "SHA256SUMS": sums.encode()}.items():
-        (staging / name).write_bytes(content)
-    staging.rename(folder)
+    try:
+        for name, content in {**files, "SHA256SUMS": sums.encode()}.items():
+            with (staging / name).open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())  # else a power cut could leave the folder there and its files empty
+        staging.rename(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     return open(folder, verify="manifest")
 
 
@@ -132,34 +148,78 @@ def open(folder: Path, verify: Literal["manifest", "full"] = "manifest") -> Bund
 def find(data: Path, model: str) -> Bundle:
     """The bundle `name/version` of a data folder, manifest verified. Raises BundleError naming the others."""
     folder = data / "models" / model
-    if not (folder / "manifest.json").is_file():
-        there = sorted(
-            f"{path.parent.parent.name}/{path.parent.name}" for path in data.glob("models/*/*/manifest.json")
-        )
+    # a name may come from a URL and must not become a path of its own
+    if not _MODEL.fullmatch(model) or not (folder / "manifest.json").is_file():
+        found = [path.parent for path in data.glob("models/*/*/manifest.json")]
+        there = sorted(name for path in found if _MODEL.fullmatch(name := f"{path.parent.name}/{path.name}"))
         raise BundleError(
             f"no model {model!r} in {data}/models; there is {', '.join(there) or 'none: train one first'}"
         )
-    return open(folder)
+    bundle = open(folder)
+    held = f"{bundle.manifest.name}/{bundle.manifest.version}"
+    if held != model:
+        raise BundleError(f"{folder} holds {held}; move it to {data}/models/{held}")
+    return bundle
+
+
+def check_golden_fits(golden: Golden, manifest: Manifest, source: str) -> None:
+    """Raises BundleError unless there are golden samples and their arrays have the manifest's shapes."""
+    count = len(golden.encoded)
+    if count == 0:
+        raise BundleError(f"{source} holds no golden sample; export the bundle again")
+    spec = manifest.image
+    wanted: dict[str, tuple[int, ...]] = {
+        "image": (count, spec.height, spec.width, 3),
+        "probability": (count, len(manifest.heads)),
+        "typicality": (count,),
+        "embedding": (count, manifest.embedding),
+    }
+    for name, shape in wanted.items():
+        given = getattr(golden, name).shape
+        if given != shape:
+            raise BundleError(
+                f"{source} holds {name} of shape {given} and the manifest says {shape}; export the bundle again"
+            )
 
 
 def check_graph(graph: bytes) -> None:
-    """Raises BundleError for a graph that reads other files or needs operators outside the ONNX standard."""
+    """Raises BundleError for a graph that reads other files or needs operators outside the ONNX standard.
+
+    Every part is looked at: bodies of branches and loops, functions, sparse tensors, whatever later versions nest.
+    """
     import onnx
 
     try:
         model = onnx.load_model_from_string(graph)
     except Exception as error:
         raise BundleError(f"the graph is not ONNX ({type(error).__name__}); export it again") from None
-    domains = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
-    if model.functions:
-        domains |= {node.domain for function in model.functions for node in function.node}
-    foreign = sorted(domains - STANDARD_DOMAINS - {function.domain for function in model.functions})
-    if foreign:
-        raise BundleError(f"the graph uses operators of {foreign[0]!r}; export it with the ONNX standard domain only")
-    tensors = list(model.graph.initializer)
-    tensors += [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-        raise BundleError("the graph keeps weights in other files; export it with external_data=False")
+    own = {(function.domain, function.name) for function in model.functions}
+    domains = STANDARD_DOMAINS | {domain for domain, _ in own}
+    for part in _parts(model, onnx.TensorProto):
+        if isinstance(part, onnx.TensorProto):
+            if part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
+                raise BundleError("the graph keeps weights in other files; export it with external_data=False")
+        elif isinstance(part, onnx.NodeProto):
+            if part.domain not in STANDARD_DOMAINS and (part.domain, part.op_type) not in own:
+                raise _foreign(part.domain)
+        elif isinstance(part, onnx.OperatorSetIdProto) and part.domain not in domains:
+            raise _foreign(part.domain)
+
+
+def _foreign(domain: str) -> BundleError:
+    return BundleError(f"the graph uses operators of {domain!r}; export it with the ONNX standard domain only")
+
+
+def _parts(root: Any, leaf: type[Any]) -> Iterator[Any]:
+    """A protobuf message and all messages inside it, except inside leaves: reading those would copy their weights."""
+    stack = [root]
+    while stack:
+        part = stack.pop()
+        yield part
+        if not isinstance(part, leaf):
+            for field, value in part.ListFields():
+                if field.message_type is not None:
+                    stack.extend([value] if hasattr(value, "ListFields") else value)
 
 
 def _pack(golden: Golden) -> bytes:

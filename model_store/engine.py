@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model_store.bundle import Bundle
+from model_store.bundle import Bundle, file_digest
 from model_store.decode import decode
 from model_store.errors import BundleError, ImageError, ProviderUnavailable
 from model_store.prediction import Prediction, check_scores
@@ -20,6 +20,9 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OUTPUTS = ("probability", "typicality", "embedding")
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 2e-2, "int8": 5e-2}
 """Largest difference of a golden probability between machines: kernels differ, models do not."""
+TYPICALITY_TOLERANCE = 0.05
+"""The same for typicality, which is a rank among tuning images: near neighbours change places easily."""
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
 _BUCKETS = {"cpu": (1,), "cuda": (1, 2, 4, 8, 16, 32)}
 """Batch sizes that are ever run. On a CPU one image at a time is fastest; CUDA tunes its kernels anew for
 each shape."""
@@ -43,6 +46,11 @@ class Engine:
         import onnxruntime
 
         wanted = _PROVIDERS[provider]
+        if wanted not in onnxruntime.get_available_providers():
+            raise ProviderUnavailable(
+                f"{provider} was asked for and this onnxruntime does not have it; "
+                "install onnxruntime-gpu and its CUDA, or ask for cpu"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # the default counts the host's cores and ignores the container's share
         options.inter_op_num_threads = 1
@@ -52,6 +60,8 @@ class Engine:
         if provider == "cuda":
             onnxruntime.preload_dlls()
             providers = [(wanted, {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"})]
+        if file_digest(bundle.graph) != bundle.manifest.graph_digest:  # every prediction will claim this digest
+            raise BundleError(f"{bundle.graph} is not the graph that the manifest names; copy the whole bundle again")
         try:
             session = onnxruntime.InferenceSession(str(bundle.graph), options, providers=providers)
         except Exception as error:
@@ -63,9 +73,7 @@ class Engine:
             raise ProviderUnavailable(
                 f"{provider} was asked for and {runs} would run; install onnxruntime-gpu and its CUDA, or ask for cpu"
             )
-        names = {output.name for output in session.get_outputs()}
-        if not names.issuperset(OUTPUTS):
-            raise BundleError(f"{bundle.graph} gives {sorted(names)} and should give {list(OUTPUTS)}; export it again")
+        _check_fits(bundle, [*session.get_inputs(), *session.get_outputs()])
         return cls(bundle, session, provider)
 
     def warm(self) -> None:
@@ -75,8 +83,7 @@ class Engine:
             self.run(np.repeat(image, size, axis=0))
 
     def run(self, image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """`[n, H, W, 3]` of the manifest's dtype -> probability `[n, C]`, typicality `[n]`, embedding `[n,
-        D]`."""
+        """`[n, H, W, 3]` -> probability `[n, C]`, typicality `[n]`, embedding `[n, D]`, all float32."""
         outputs = self._session.run(OUTPUTS, {"image": image})
         return tuple(outputs)
 
@@ -108,7 +115,7 @@ class Engine:
                     precision=self.bundle.manifest.precision,
                     probability=probability[row],
                     typicality=typicality[row],
-                    embedding=embedding[row].astype(np.float16),
+                    embedding=embedding[row].clip(-_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16),
                     decode_ms=decode_ms[index],
                     run_ms=run_ms,
                 )
@@ -121,12 +128,37 @@ class Engine:
         for index, result in enumerate(self.predict(golden.encoded)):
             if isinstance(result, ImageError):
                 raise BundleError(f"{self.bundle.folder}: golden image {index} is refused ({result}); export it again")
-            difference = float(np.abs(result.probability - golden.probability[index]).max())
-            if not difference <= GOLDEN_TOLERANCE[self.bundle.manifest.precision]:
+            apart = float(np.abs(result.probability - golden.probability[index]).max())
+            moved = float(np.abs(result.typicality - golden.typicality[index]))
+            if not (apart <= GOLDEN_TOLERANCE[self.bundle.manifest.precision] and moved <= TYPICALITY_TOLERANCE):
                 raise BundleError(
-                    f"{self.bundle.folder}: golden image {index} differs by {difference:.4f} on "
-                    f"{self.provider}; this machine does not run the model that was certified"
+                    f"{self.bundle.folder}: golden image {index} differs by {apart:.4f} on {self.provider}, "
+                    f"its typicality by {moved:.4f}; this machine does not run the model that was certified"
                 )
+
+
+def _check_fits(bundle: Bundle, tensors: Sequence[Any]) -> None:
+    """Raises BundleError unless the graph's input and outputs have the manifest's names, types and sizes."""
+    manifest = bundle.manifest
+    spec = manifest.image
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        "image": (f"tensor({spec.dtype})", (spec.height, spec.width, 3)),
+        "probability": ("tensor(float)", (len(manifest.heads),)),
+        "typicality": ("tensor(float)", ()),
+        "embedding": ("tensor(float)", (manifest.embedding,)),
+    }
+    given = {tensor.name: tensor for tensor in tensors}
+    for name, (kind, sizes) in wanted.items():
+        if name not in given:
+            raise BundleError(f"{bundle.graph} has no {name!r} but {sorted(given)}; export it again")
+        tensor = given[name]
+        fixed = [size if isinstance(size, int) else None for size in tensor.shape[1:]]  # the rest is known at run time
+        same = len(fixed) == len(sizes) and all(has in (None, size) for has, size in zip(fixed, sizes, strict=True))
+        if tensor.type != kind or not same:
+            raise BundleError(
+                f"{bundle.graph}: {name} is {tensor.type} {tensor.shape} and the manifest says {kind} "
+                f"{['n', *sizes]}; export it again"
+            )
 
 
 def _chunks(indices: list[int], buckets: tuple[int, ...]) -> Iterator[tuple[list[int], int]]:
