@@ -6,6 +6,7 @@ and does not pass signals on.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import shutil
@@ -113,6 +114,7 @@ class TorchServe:
             "-ncs",
         ]
         output = None if self._console else self.logs / "java.log"
+        atexit.register(self.kill)  # java has a session of its own: an exception that ends us would leave it behind
         self._group = Group(command, folder, runtime.environment(folder, self.logs), output)
 
     def check(self) -> probe.Readiness:
@@ -193,6 +195,7 @@ class TorchServe:
         self.stop()
 
     def _clean(self) -> None:
+        atexit.unregister(self.kill)
         self._group = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from handlers import probe, runtime
@@ -123,6 +125,20 @@ def test_two_live_side_by_side_and_one_dies_alone(server: TorchServe, colours: B
         other.wait_ready(60)
         assert post(other.url, picture("red")).status == 200
     assert other.pid is None
+
+
+def test_an_exception_that_ends_its_owner_ends_it_too(torchserve: None, colours: Bundle) -> None:
+    owner = (
+        "import sys; from pathlib import Path; from handlers.server import TorchServe; from model_store import bundle\n"
+        "server = TorchServe(bundle.open(Path(sys.argv[1])))\n"
+        "server.start(); print(server.pid, server.logs.parent, flush=True); raise SystemExit(3)"
+    )
+    command = [sys.executable, "-c", owner, str(colours.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    pid, folder = ended.stdout.split()
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert not psutil.pid_exists(int(pid))
+    assert not Path(folder).exists()
 
 
 def test_a_provider_that_is_not_there_is_one_sentence(torchserve: None, colours: Bundle, tmp_path: Path) -> None:
