@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
@@ -79,14 +77,19 @@ class Desk:
             shown_at=holding.shown_at,
             at=now_us(),
         )
-        payload = await self._reviews.answer(token, records.encode(verdict))
-        if payload is not None:
-            return _same(payload, verdict)
-        await self._recorder.record(verdict)
-        self._metrics.verdicts.labels(token.queue, outcome).inc()
-        if holding.item:
-            self._metrics.review_wait.observe((verdict.at - holding.item.received_at) / 1e6)
-        return verdict
+        mine = records.encode(verdict)
+        payload, journaled = await self._reviews.answer(token, mine)
+        stands = _same(payload, verdict)
+        if journaled:
+            return stands
+        # Also for a replay: whoever held the first answer may have died, or may not be done. A record that is written
+        # twice counts once; a reply before the record would be a promise that nobody may keep.
+        await self._recorder.record(stands)
+        if payload == mine:
+            self._metrics.verdicts.labels(token.queue, outcome).inc()
+            if holding.item:
+                self._metrics.review_wait.observe((stands.at - holding.item.received_at) / 1e6)
+        return stands
 
     async def sweep(self) -> None:
         """Returns expired leases, and finishes answers whose gateway died between accepting and recording them."""
@@ -127,4 +130,4 @@ def _same(payload: bytes, verdict: VerdictRecord) -> VerdictRecord:
     said = ("outcome", "answers", "new_label", "note")
     if any(getattr(first, name) != getattr(verdict, name) for name in said):
         raise Conflict("this lease was answered already, and otherwise; the first answer stands")
-    return msgspec.structs.replace(first)
+    return first

@@ -63,7 +63,7 @@ class Index:
             await self._reviews.enqueue(record.queue, item, score(record.received_at), retry, view, record.revision)
             return
         packed = msgspec.json.encode(final) if final else None
-        await self._reviews.put_view(record.id, view, item.blob, packed, self._retention_s)
+        await self._reviews.put_view(record.id, view, item.blob, packed, self._retention_s, record.revision)
         if _closes(record):
             assert record.queue is not None
             assert final is not None
@@ -82,8 +82,9 @@ class Index:
             "final": final,
         }  # fmt: skip
         await self._reviews.finish(
-            queue, item, state, msgspec.json.encode(final), msgspec.json.encode(outcome), self._retention_s, payload
-        )
+            queue, item, state, msgspec.json.encode(final), msgspec.json.encode(outcome), self._retention_s, payload,
+            record.revision,
+        )  # fmt: skip
 
     def _look_up(self, record: PredictionRecord) -> tuple[LabelSchema | None, Rules | None]:
         if not record.model:

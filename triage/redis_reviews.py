@@ -3,7 +3,7 @@
     sr:{<queue>}:waiting    sorted set, item -> score        sr:{<queue>}:item:<id>  hash: state, body, lease, payload
     sr:{<queue>}:leases     sorted set, item -> expiry ms    sr:{<queue>}:outcomes   stream
     sr:{<queue>}:retry      set: items the returning model may take back
-    sr:view:<id>            hash: v the view, b the blob's key, f the final state
+    sr:view:<id>            hash: view and its revision, the blob's key, final state and its rank
     sr:checkpoint:<node>    how far that node's journal is indexed     sr:epoch  changes when the index was lost
 
 Every change of an item is one script in `lua/`; times are the server's own, so gateways' clocks do not matter.
@@ -24,13 +24,15 @@ from triage.errors import Conflict, IndexAway, NotFound
 from triage.ports import Position
 from triage.review import Held, Holding, Item, Lease, LeaseToken, QueueStats, nonce
 
-_NAMES = ("enqueue", "lease", "extend", "release", "answer", "close", "sweep")
+_NAMES = ("enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view")
 _SOURCES = {name: files("triage").joinpath(f"lua/{name}.lua").read_text() for name in _NAMES}
 _DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in _SOURCES.items()}
-_SCAN = 200
-"""Items looked at for one lease: more than a reviewer may have skipped, little enough for one script."""
+_PASS_OVER = 1000
+"""Items that one lease passes over at most: more than a reviewer will have skipped, little enough for one script."""
 _ANSWER_HOLD_MS = 10_000
 """After this long an answer that is not journaled is rolled forward by whoever sweeps."""
+_OF_PEOPLE = 1_000_000
+"""Added to the revision of a person's final, so that it outranks every one of the model's."""
 _items = msgspec.msgpack.Decoder(Item)
 _Command = tuple[Any, ...]
 
@@ -58,20 +60,19 @@ class RedisReviews:
                 "enqueue", [_key(queue, "waiting"), _item(queue, item.id), _key(queue, "retry")],
                 item.id, score, msgspec.msgpack.encode(item), retry or b"", revision,
             ),
-            ("HSET", f"sr:view:{item.id}", "v", view, "b", item.blob),
+            _view(item.id, view, item.blob, revision),
             ("SADD", "sr:queues", queue),
         )  # fmt: skip
 
-    async def put_view(self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int) -> None:
-        """The view of a prediction that no person is asked about."""
-        await self._run(
-            ("HSET", f"sr:view:{item}", "v", view, "b", blob, *(("f", final) if final else ())),
-            ("EXPIRE", f"sr:view:{item}", retention_s),
-        )
+    async def put_view(
+        self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int, revision: int = 1
+    ) -> None:
+        """The view of a prediction that no person is asked about, or is asked no more."""
+        await self._run(_view(item, view, blob, revision, final or b"", revision, retention_s))
 
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
         """View, final state if there is one, blob key. Raises NotFound."""
-        view, final, blob = (await self._run(("HMGET", f"sr:view:{item}", "v", "f", "b")))[0]
+        view, final, blob = (await self._run(("HMGET", f"sr:view:{item}", "view", "final", "blob")))[0]
         if view is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
         return view, final, blob.decode()
@@ -85,7 +86,7 @@ class RedisReviews:
         chance = nonce()
         command = _script(
             "lease", [_key(queue, "waiting"), _key(queue, "leases")],
-            _item(queue, ""), reviewer, count, 1000 * seconds, chance, _SCAN, *only,
+            _item(queue, ""), reviewer, count, 1000 * seconds, chance, _PASS_OVER, *only,
         )  # fmt: skip
         now, found = (await self._run(command))[0]
         return [
@@ -115,7 +116,7 @@ class RedisReviews:
             token.item, _held_as(token), skipped_by,
         )  # fmt: skip
         reply = (await self._run(command))[0]
-        if reply != b"waiting":
+        if reply != 1:
             raise _lost(reply)
 
     async def holding(self, token: LeaseToken) -> Holding:
@@ -131,8 +132,9 @@ class RedisReviews:
             _items.decode(body) if body else None,
         )  # fmt: skip
 
-    async def answer(self, token: LeaseToken, payload: bytes) -> bytes | None:
-        """Holds a verdict until it is journaled. The first payload when this lease answered before, else None.
+    async def answer(self, token: LeaseToken, payload: bytes) -> tuple[bytes, bool]:
+        """Holds a verdict until it is journaled. The payload that stands, which is the first of this lease, and whether
+        the index knows it to be journaled.
 
         Raises Conflict when the lease is lost.
         """
@@ -140,15 +142,21 @@ class RedisReviews:
             "answer", [_item(token.queue, token.item), _key(token.queue, "leases")],
             token.item, _held_as(token), payload, _ANSWER_HOLD_MS,
         )  # fmt: skip
-        state, first = (await self._run(command))[0]
-        if state == b"replay":
-            return cast(bytes, first)
-        if state != b"answering":
+        done, first, state = (await self._run(command))[0]
+        if done == b"lost":
             raise _lost(state)
-        return None
+        return (cast(bytes, first) if done == b"replay" else payload), state == b"resolved"
 
     async def finish(
-        self, queue: str, item: str, state: str, final: bytes, outcome: bytes, retention_s: int, payload: bytes = b""
+        self,
+        queue: str,
+        item: str,
+        state: str,
+        final: bytes,
+        outcome: bytes,
+        retention_s: int,
+        payload: bytes = b"",
+        revision: int = 1,
     ) -> None:
         """Closes an item because the journal says so, publishes the outcome once, and completes the view."""
         names = ("leases", "waiting", "retry", "outcomes")
@@ -157,8 +165,7 @@ class RedisReviews:
                 "close", [_item(queue, item), *(_key(queue, name) for name in names)],
                 item, state, outcome, retention_s, payload,
             ),
-            ("HSET", f"sr:view:{item}", "f", final),
-            ("EXPIRE", f"sr:view:{item}", retention_s),
+            _view(item, b"", "", 0, final, revision + (_OF_PEOPLE if state == "resolved" else 0), retention_s),
             ("SADD", "sr:queues", queue),
         )  # fmt: skip
 
@@ -187,10 +194,10 @@ class RedisReviews:
         age = max(0.0, now_us / 1e6 - float(_flat(oldest)[1]) / 1e3) if oldest else 0.0
         return QueueStats(waiting, leased, age)
 
-    async def outcomes(self, queue: str, after: str, count: int, wait_ms: int) -> list[tuple[str, bytes]]:
-        """Outcomes after a stream id, waiting for the first one for a while."""
+    async def outcomes(self, queue: str, after: str, count: int) -> list[tuple[str, bytes]]:
+        """Outcomes after a stream id. Never waits: a blocked connection for each listener would use up the pool."""
         try:
-            reply = await self._redis.xread({_key(queue, "outcomes"): after}, count=count, block=wait_ms)
+            reply = await self._redis.xread({_key(queue, "outcomes"): after}, count=count)
         except RedisError as error:
             raise _away(error) from error
         streams = cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], reply or [])
@@ -251,6 +258,12 @@ def _held_as(token: LeaseToken) -> str:
 
 def _script(name: str, keys: Sequence[str], *arguments: Any) -> _Command:
     return ("EVALSHA", _DIGESTS[name], len(keys), *keys, *arguments)
+
+
+def _view(
+    item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = ""
+) -> _Command:
+    return _script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s)
 
 
 def _flat(pairs: Any) -> list[Any]:

@@ -28,10 +28,12 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     ("answering", "resolve"): "resolved",
     ("waiting", "resolve"): "resolved",  # the journal is replayed onto a lost index
     ("leased", "resolve"): "resolved",
+    ("withdrawn", "resolve"): "resolved",  # so it was answered after all, and a person's word stands
     ("waiting", "withdraw"): "withdrawn",
     ("leased", "withdraw"): "withdrawn",
 }
 TERMINAL: frozenset[State] = frozenset({"resolved", "withdrawn"})
+"""Nobody is asked any more."""
 
 
 @dataclass(frozen=True)

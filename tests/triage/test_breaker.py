@@ -26,7 +26,7 @@ def test_it_opens_after_failures_in_a_row_and_closes_on_one_success() -> None:
 def test_while_open_one_trial_each_interval() -> None:
     breaker = Breaker(failures_to_open=1, retry_after_s=1)
     breaker.failed(0)
-    admitted = [tenth for tenth in range(0, 50) if breaker.admits(tenth / 10)]
+    admitted = [tenth for tenth in range(50) if breaker.admits(tenth / 10)]
     assert admitted == [10, 20, 30, 40]
 
 

@@ -53,7 +53,7 @@ def test_the_table_speaks_of_every_state_and_event() -> None:
     states, events = set(get_args(State)), set(get_args(Event))
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == states
     assert {event for _, event in TRANSITIONS} == events
-    assert {state for state, _ in TRANSITIONS}.isdisjoint(TERMINAL)
+    assert {event for state, event in TRANSITIONS if state in TERMINAL} == {"resolve"}  # a person's word still counts
 
 
 def test_every_state_can_end() -> None:

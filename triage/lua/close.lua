@@ -2,9 +2,10 @@
 -- KEYS item, leases, waiting, retry, outcomes   ARGV id, terminal state, outcome, retention s, payload or ''
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'resolved' or state == ARGV[2] then return 0 end
+if state == 'answering' and ARGV[2] == 'withdrawn' then return 0 end  -- a person answered first; the sweeper sees to it
 redis.call('HSET', KEYS[1], 'state', ARGV[2])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'payload', ARGV[5]) end
-redis.call('HDEL', KEYS[1], 'body', 'token', 'score', 'skipped', 'retry', 'leased', 'shown')
+redis.call('HDEL', KEYS[1], 'body', 'token', 'score', 'skipped', 'retry', 'leased', 'shown', 'fence', 'revision')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('SREM', KEYS[4], ARGV[1])

@@ -1,4 +1,4 @@
--- leased -> waiting, at its old place. A skip remembers who skipped.
+-- leased -> waiting, at its old place. A skip remembers who skipped. Returns 1, or the state that stands against it.
 -- KEYS item, leases, waiting   ARGV id, token, reviewer who skips or ''
 local item = redis.call('HMGET', KEYS[1], 'state', 'token', 'score', 'skipped')
 if item[1] ~= 'leased' or item[2] ~= ARGV[2] then return item[1] or 'gone' end
@@ -9,4 +9,4 @@ if ARGV[3] ~= '' then
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[3], item[3], ARGV[1])
-return 'waiting'
+return 1

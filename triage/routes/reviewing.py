@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from triage.answers import when
-from triage.errors import BadRequest
+from triage.errors import BadRequest, IndexAway
 from triage.ids import now_us
 from triage.parts import Parts
 from triage.review import Lease, LeaseToken
@@ -22,6 +22,8 @@ from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBo
 router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["review"])
 _LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}}
 _POLL_S = 0.1
+_SILENT_S = 1.0
+"""A stream says that it lives when nothing else was to be said for so long."""
 _STREAM_ID = re.compile(r"\d+(-\d+)?")
 
 
@@ -116,12 +118,22 @@ async def outcomes(
     parts.desk.labels(queue)
 
     async def events() -> AsyncIterator[bytes]:
-        position = start
+        position, silent_since = start, time.monotonic()
         while not parts.stopping.is_set():
-            for event_id, outcome in await parts.reviews.outcomes(queue, position, 100, 1000):
+            try:
+                found = await parts.reviews.outcomes(queue, position, 100)
+            except IndexAway:  # the status is sent; the listener connects again and resumes
+                return
+            for event_id, outcome in found:
                 position = event_id
                 yield b"id: " + event_id.encode() + b"\nevent: final\ndata: " + outcome + b"\n\n"
-            yield b": still here\n\n"
+            if found:
+                silent_since = time.monotonic()
+            elif time.monotonic() - silent_since > _SILENT_S:
+                silent_since = time.monotonic()
+                yield b": still here\n\n"
+            if len(found) < 100:
+                await asyncio.sleep(_POLL_S)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
