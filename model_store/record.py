@@ -6,6 +6,7 @@ Schemas only grow: a new field has a default, and a reader ignores fields that i
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -137,6 +138,7 @@ TABLES: dict[str, type[Record]] = {
     "events": EventRecord,
 }
 
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
@@ -178,6 +180,8 @@ def arrow_schema(table: str) -> Any:
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
         "blind": pa.bool_(), "gold": pa.bool_(), "agreement": pa.bool_(),
     }  # fmt: skip
+    if table == "truths":
+        special["source"] = text  # who said so; in a prediction the name holds the caller's metadata
     fields = msgspec.structs.fields(TABLES[table])
     return pa.schema([(field.name, special.get(field.name, text)) for field in fields])
 
@@ -196,16 +200,20 @@ def to_row(record: Record) -> dict[str, Any]:
 
 
 def from_row(table: str, row: dict[str, Any]) -> Record:
-    """The record in a row that came out of Parquet through `Table.to_pylist()`."""
-    values = dict(row)
-    for name, value in row.items():
-        if name in ("answers", "source", "detail", "timings_ms"):
-            values[name] = dict(value)
-        elif name in ("received_at", "at", "leased_at", "shown_at") and value is not None:
-            values[name] = round(value.timestamp() * 1e6)
-    if table == "predictions":
-        values["probability"] = np.array(row["probability"], "<f4").tobytes()
-        values["embedding"] = np.array(row["embedding"], "<f2").tobytes()
-        if row["typicality"] is not None:
-            values["typicality"] = float(np.float32(row["typicality"]))
+    """The record in a row that came out of Parquet through `Table.to_pylist()`.
+
+    A field that is missing or null (a column from after the row was written) takes its default.
+    """
+    values = {name: value for name, value in row.items() if value is not None}
+    for name in ("answers", "source", "detail", "timings_ms"):
+        if isinstance(values.get(name), list):
+            values[name] = dict(values[name])
+    for name in ("received_at", "at", "leased_at", "shown_at"):
+        if name in values:
+            values[name] = (values[name] - _EPOCH) // datetime.timedelta(microseconds=1)
+    for name, dtype in (("probability", "<f4"), ("embedding", "<f2")):
+        if name in values:
+            values[name] = np.array(values[name], dtype).tobytes()
+    if "policy" in values:
+        values["policy"] = {name: value for name, value in values["policy"].items() if value is not None}
     return msgspec.convert(values, TABLES[table])

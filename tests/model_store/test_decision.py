@@ -321,11 +321,11 @@ def test_a_thousand_classes_give_the_same_as_the_reference() -> None:
     )
     classes = {label: (AUTOMATIC if index % 3 else ASSIST) for index, label in enumerate(schema.ids)}
     rng = np.random.default_rng(3)
-    probability = (rng.random((5, 1000)) * 0.39).astype(np.float32)
-    probability[np.arange(5), rng.integers(0, 1000, 5)] = 0.95
-    case = Case(manifest_of(schema, schema.ids), rules_of(schema, classes, 0.2), probability, np.ones(5, np.float32))
+    probability = (rng.random((2, 1000)) * 0.39).astype(np.float32)
+    probability[np.arange(2), [1, 500]] = 0.95
+    case = Case(manifest_of(schema, schema.ids), rules_of(schema, classes, 0.2), probability, np.ones(2, np.float32))
     decisions = case.decisions
-    for row in range(5):
+    for row in range(2):
         assert decisions.fires[row].tolist() == reference(case, row)["fires"]
     assert decisions.fires.any()
 
