@@ -1,9 +1,9 @@
 """A bundle: one immutable folder `<data>/models/<name>/<version>/` that holds everything a model is.
 
-    model.onnx     weights inside, no external data, standard operator domains only
-    manifest.json  what the graph takes and gives
-    golden.npz     encoded bytes, input tensors and outputs of a few real images
-    SHA256SUMS     of the three; the bundle digest is the SHA-256 of this file
+model.onnx     weights inside, no external data, standard operator domains only
+manifest.json  what the graph takes and gives
+golden.npz     encoded bytes, input tensors and outputs of a few real images
+SHA256SUMS     of the three; the bundle digest is the SHA-256 of this file
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Every error this package raises, and what each means to a caller.
 
-    ModelStoreError                 a user's mistake or a broken file; the message is one sentence that ends with the mend
-    ├── ImageError                  one image is refused; its neighbours are not
-    │   ├── EmptyImage       400    no bytes at all
-    │   ├── ImageTooLarge    413    too many bytes, or more pixels than the ceiling
-    │   ├── FormatNotAllowed 415    not an image, or a format that this model does not take
-    │   └── UnusableImage    422    the right format, but the pixels cannot be read
-    ├── DocumentError               a manifest, rules, recipe or settings file says something impossible
-    ├── BundleError                 a bundle's files do not fit together (digest, golden samples, unsafe graph)
-    ├── ProviderUnavailable         the execution provider asked for did not start
-    └── ReplyError                  bytes that should be a prediction are not one
+ModelStoreError                 a user's mistake or a broken file; the message is one sentence that ends with the mend
+├── ImageError                  one image is refused; its neighbours are not
+│   ├── EmptyImage       400    no bytes at all
+│   ├── ImageTooLarge    413    too many bytes, or more pixels than the ceiling
+│   ├── FormatNotAllowed 415    not an image, or a format that this model does not take
+│   └── UnusableImage    422    the right format, but the pixels cannot be read
+├── DocumentError               a manifest, rules, recipe or settings file says something impossible
+├── BundleError                 a bundle's files do not fit together (digest, golden samples, unsafe graph)
+├── ProviderUnavailable         the execution provider asked for did not start
+└── ReplyError                  bytes that should be a prediction are not one
 """
 
 from __future__ import annotations
