@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from dataclasses import field
 from importlib.resources import files
@@ -189,8 +190,9 @@ def _absolute(recipe: Path, key: str, value: str) -> str:
 
 def _sentence(source: Path | str, error: ValidationError) -> DocumentError:
     """As model_store says it, and for a misspelt key the nearest one that exists."""
-    first = error.errors(include_url=False)[0]
-    if first["type"] not in {"unexpected_keyword_argument", "extra_forbidden"}:
+    unknown = {"unexpected_keyword_argument", "extra_forbidden"}
+    first = next((mistake for mistake in error.errors(include_url=False) if mistake["type"] in unknown), None)
+    if first is None:  # a key misspelt explains the one missing, and so comes before it
         return document_error(source, error)
     *section, wrong = (str(part) for part in first["loc"])
     kind: Any = Recipe
@@ -213,6 +215,7 @@ def _table(name: str, values: dict[str, Any]) -> str:
     lines = [f"\n[{name}]"] if name else []
     tables = []
     for key, value in values.items():
+        key = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
         inner = f"{name}.{key}" if name else key
         if isinstance(value, dict):
             tables.append(_table(inner, value))

@@ -29,7 +29,7 @@ class Scores:
     """Images left out because serving refuses them, so that nothing can fire on them."""
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.probability)
 
 
 def score(

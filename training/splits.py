@@ -60,7 +60,9 @@ def one_per_case(images: Iterable[LabelledImage], seed: int) -> list[LabelledIma
     chosen: dict[str, LabelledImage] = {}
     for image in images:
         case = cases[image.case]
-        rival = chosen.get(case)
-        if rival is None or draw(seed, "one", image.name) < draw(seed, "one", rival.name):
-            chosen[case] = image
+        chosen[case] = min(
+            image,
+            chosen.get(case, image),
+            key=lambda one: (draw(seed, "one", one.name), one.case, sorted(one.present), sorted(one.unknown)),
+        )
     return list(chosen.values())

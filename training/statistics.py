@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, betaln, gammaln
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrik, betaincinv, betaln, gammaln
 
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -29,9 +28,11 @@ def allowed_errors(firings: npt.ArrayLike, target: float, delta: float) -> Integ
 
     e errors prove it when P(Binomial(firings, 1 - target) <= e) <= delta, which is `lower_bound(...) >= target`.
     """
-    count = np.asarray(firings, np.int64)
-    least = np.asarray(binom.ppf(delta, np.maximum(count, 0), 1 - target), np.int64)  # smallest e with tail >= delta
-    return np.where(binom.cdf(least, count, 1 - target) <= delta, least, least - 1).astype(np.int64)
+    count = np.asarray(firings, np.float64)
+    wrong = 1 - target
+    near = np.floor(np.nan_to_num(bdtrik(delta, count, wrong), nan=-1.0)).clip(-1, count)
+    near = np.where((near < count) & (bdtr(near + 1, count, wrong) <= delta), near + 1, near)  # the inverse rounds
+    return np.where((near >= 0) & (bdtr(near, count, wrong) > delta), near - 1, near).astype(np.int64)
 
 
 def firings_needed(errors: int, target: float, delta: float) -> int:

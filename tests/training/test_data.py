@@ -1,0 +1,107 @@
+"""Labelled images from folders and CSV files; a mistake in them is one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from model_store.errors import DocumentError
+from tests.bundles import picture
+from training import data, recipe
+from training.errors import DataError
+from training.images import UNKNOWN, truth
+from training.recipe import Data, Recipe, Shares
+
+
+def _recipe(source: Path, **knobs: object) -> Recipe:
+    return dataclasses.replace(recipe.sample(), data=Data(source=str(source), **knobs))  # type: ignore[arg-type]
+
+
+def _folder(root: Path, count: int = 40) -> Path:
+    for label, colour in (("Ankle boot", "red"), ("shirt", "green")):
+        (root / label).mkdir(parents=True)
+        for salt in range(count):
+            (root / label / f"{salt}.png").write_bytes(picture(colour, salt=salt))
+    return root
+
+
+def test_a_folder_of_labels(tmp_path: Path) -> None:
+    found = data.load(_recipe(_folder(tmp_path / "photos")))
+    assert [(label.id, label.name) for label in found.schema.labels] == [
+        ("ankle-boot", "Ankle boot"),
+        ("shirt", "shirt"),
+    ]
+    assert sum(len(part) for part in found.parts.values()) == 80
+    assert sum(found.counts(split)["shirt"] for split in data.SPLITS) == 40
+    assert found.heads(min_images=1) == ("ankle-boot", "shirt")
+    assert found.heads(min_images=1000) == ()
+
+
+def _csv(tmp_path: Path, text: str, files: int = 6) -> Path:
+    for index in range(files):
+        (tmp_path / f"{index}.png").write_bytes(picture("red", salt=index))
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_csv_with_several_labels_unknown_ones_cases_and_splits(tmp_path: Path) -> None:
+    path = _csv(
+        tmp_path,
+        "path,label,case,split\n0.png,a;b,p1,train\n1.png,?b,p1,train\n2.png,,p2,tune\n3.png,b,p3,certify\n4.png,a,p4,test\n",
+    )
+    found = data.load(_recipe(path))
+    assert {split: len(part) for split, part in found.parts.items()} == {"train": 2, "tune": 1, "certify": 1, "test": 1}
+    assert truth(found.parts["train"], ("a", "b")).tolist() == [[1, 1], [0, UNKNOWN]]
+    assert truth(found.parts["tune"], ("a", "b")).tolist() == [[0, 0]]
+    assert found.parts["train"][0].case == found.parts["train"][1].case == "p1"
+
+
+def test_labels_may_be_declared_and_written_by_name_or_id(tmp_path: Path) -> None:
+    declared = ({"id": "a", "name": "Apple"}, {"id": "b", "name": "Bread"})
+    path = _csv(tmp_path, "path,label\n0.png,Apple\n1.png,a\n2.png,b\n")
+    found = data.load(_recipe(path, labels=declared))
+    assert sum((found.counts(split) for split in data.SPLITS), start=type(found.counts("train"))()) == {"a": 2, "b": 1}
+
+
+MISTAKES = {
+    "file,label\n": "the column 'path' is missing; name it in the first line",
+    "path,label\n": "holds no images; put them into folder/<label>/*.png or name a CSV with path and label",
+    "path,label,split\n0.png,a,trian\n": "line 2: split = 'trian'; write one of train, tune, certify, test",
+    "path,label\n,a\n": "line 2: path is empty; name the image file",
+    "path,label\nmissing.png,a\n": "No such file or directory; put the file there or take its row out",
+    "path,label\n0.png,?!\n": "makes no id; declare it under data.labels with an id and this name",
+    "path,label,split\n0.png,a,train\n1.png,a,\n": "1.png has no split and others have; fill the column or leave it out",
+    "path,label,case,split\n0.png,a,p,train\n1.png,a,p,test\n": "the case 'p' (or an identical image) is in train and in test",
+    "path,label,split\n0.png,a,train\n0.png,a,test\n": "is in train and in test; give all of it one split",
+    "path,label\n0.png,A b\n1.png,a-b\n": "label id 'a-b' stands twice; give each its own",
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES.items(), ids=list(MISTAKES.values()))
+def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises((DataError, DocumentError)) as caught:
+        data.load(_recipe(_csv(tmp_path, text)))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_undeclared_label_is_refused(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "path,label\n0.png,c\n")
+    with pytest.raises(DataError, match=r"the label 'c' is not declared; add it under data\.labels"):
+        data.load(_recipe(path, labels=({"id": "a", "name": "A"},)))
+
+
+def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
+    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n")))
+    (tmp_path / "0.png").write_bytes(b"other")
+    with pytest.raises(DataError, match="changed while it was being used; start again"):
+        found.parts["train"][0].encoded()
+
+
+def test_shares_are_the_recipes(tmp_path: Path) -> None:
+    shares = Shares(train=0.97, tune=0.01, certify=0.01, test=0.01)
+    found = data.load(_recipe(_folder(tmp_path / "photos"), shares=shares))
+    assert len(found.parts["train"]) > 70

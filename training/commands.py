@@ -1,0 +1,153 @@
+"""`secondreader train, certify`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from model_store.bundle import Bundle
+    from model_store.rules import Rules
+    from training.evaluate import Evaluation
+    from training.recipe import Recipe
+    from training.train import TrainResult
+
+_data = click.option(
+    "--data", "--out", "data", type=click.Path(path_type=Path, file_okay=False), envvar="TRIAGE_DATA",
+    default=Path("data"), show_default=True, help="Data folder.",
+)  # fmt: skip
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """A user's mistake is one line and exit code 1; so is a part that is not installed."""
+    from model_store.errors import ModelStoreError
+
+    try:
+        yield
+    except ModelStoreError as error:
+        raise click.ClickException(str(error)) from None
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"this needs {error.name}, which is not installed; pip install 'secondreader[train]'"
+        ) from None
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@_data
+@_json
+def train(recipe: Path, data: Path, as_json: bool) -> None:
+    """From labelled images to a bundle. RECIPE is a TOML file, or `sample` for the shipped one."""
+    with _plainly():
+        from training.train import run
+
+        result = run(_recipe(recipe), data)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=1))
+    else:
+        _show_training(result)
+
+
+@click.command()
+@click.argument("bundle")
+@_data
+@click.option("--recipe", type=click.Path(path_type=Path), help="Instead of the recipe that the bundle carries.")
+@click.option("--target", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Precision to prove.")
+@click.option("--delta", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Risk of a false proof.")
+@click.option("--site", "sites", multiple=True, help="Site that the images come from; may be repeated.")
+@click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What the model will be served on.")
+@_json
+def certify(
+    bundle: str, data: Path, recipe: Path | None, sites: tuple[str, ...], as_json: bool, **promise: Any
+) -> None:
+    """From a bundle and fresh data to rules, then what they do on the test images.
+
+    BUNDLE is a bundle's folder, or `name/version` in the data folder.
+    """
+    with _plainly():
+        from training import certify as certification
+        from training import data as datasets
+        from training import evaluate
+        from training.recipe import from_dict
+
+        opened = _bundle(bundle, data)
+        carried = opened.manifest.provenance.recipe
+        chosen = _recipe(recipe) if recipe else from_dict(carried, f"{opened.folder}/manifest.json: provenance.recipe")
+        changes = {key: value for key, value in {**promise, "sites": sites}.items() if value}
+        chosen = dataclasses.replace(chosen, certification=dataclasses.replace(chosen.certification, **changes))
+        dataset = datasets.load(chosen)
+        rules = certification.run(opened, chosen, data, dataset)
+        evaluation = evaluate.run(opened, rules, chosen, dataset)
+    if as_json:
+        found = {"digest": rules.digest, "rules": rules.model_dump(mode="json"), "test": evaluation.to_dict()}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        _show_rules(rules, evaluation)
+
+
+def _recipe(path: Path) -> Recipe:
+    from training import recipe
+
+    return recipe.sample() if str(path) == recipe.SAMPLE and not path.exists() else recipe.read(path)
+
+
+def _bundle(name: str, data: Path) -> Bundle:
+    from model_store import bundle
+
+    return bundle.open(Path(name)) if (Path(name) / "manifest.json").is_file() else bundle.find(data, name)
+
+
+def _show_training(result: TrainResult) -> None:
+    model = result.bundle.manifest
+    table = Table(title=f"{model.name}/{model.version}", show_header=False)
+    table.add_row("bundle", str(result.bundle.folder))
+    table.add_row("heads", ", ".join(result.heads))
+    few = ", ".join(f"{label} ({images})" for label, images in result.without_head.items())
+    table.add_row("for people alone (training images)", few or "none")
+    table.add_row("images", ", ".join(f"{split} {count:,}" for split, count in result.images.items()))
+    table.add_row("accuracy where there is a head, tune", f"{result.accuracy:.3f}")
+    table.add_row("largest difference to torch", f"{result.parity:.1e}")
+    table.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
+    console = Console()
+    console.print(table)
+    console.print(f"next: secondreader certify {model.name}/{model.version}")
+
+
+def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
+    table = Table(title=f"rules {rules.digest[:19]} for {', '.join(rules.sites)} on {rules.provider}")
+    for heading in ("label", "state", "threshold", "certified", "on test images"):
+        table.add_column(heading, justify="left" if heading in ("label", "state") else "right")
+    for label, rule in rules.classes.items():
+        proof = rule.certificate
+        stranger = evaluation.strangers.get(label)
+        seen = f"{stranger.answered} of {stranger.images} answered" if stranger else ""
+        if proof:
+            seen = f"{evaluation.classes[label].wrong} of {evaluation.classes[label].answered} wrong"
+        table.add_row(
+            label,
+            rule.state,
+            f"{rule.threshold:.3f}" if rule.threshold is not None else "",
+            f"≥ {proof.bound:.3f} ({proof.errors} of {proof.firings} wrong)" if proof else "",
+            seen,
+        )
+    console = Console()
+    console.print(table)
+    for label, rule in rules.classes.items():
+        if rule.lacks:
+            console.print(f"{label}: {rule.lacks}", highlight=False)
+    everything = evaluation.all
+    low, high = everything.interval
+    right = f"{everything.precision:.4f} right (95%: {low:.4f} to {high:.4f})" if everything.answered else "none"
+    console.print(
+        f"test: {everything.answered:,} of {everything.images:,} images answered ({everything.coverage:.1%}), {right}"
+    )
