@@ -87,8 +87,8 @@ async def served(url: str, images: list[bytes], seconds: float, clients: int) ->
 def measure(bundle: Bundle, serving: Serving, pairs: int, seconds: float, clients: int) -> dict[str, object]:
     """Paired rates, their ratios, and the server's latency at this many clients and at one.
 
-    `processor_ms` is what an image costs in processor time, client included: it says what a machine that others use too
-    would have shown had it been idle.
+    `processor_ms` is what an image costs in processor time, client included. On a machine that others use too, the rates
+    say who was given the cores (a server has more threads to ask for them with), and only `processor_ratio` can be read.
     """
     images = networks.jpegs(IMAGES)
     loop_rates, loop_costs, rates, costs, busy = [], [], [], [], list[float]()
@@ -112,6 +112,7 @@ def measure(bundle: Bundle, serving: Serving, pairs: int, seconds: float, client
         "server_images_per_s": round(statistics.median(rates), 1),
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
+        "processor_ratio": round(statistics.median(loop_costs) / statistics.median(costs), 3),
         "bare_processor_ms": round(1e3 * statistics.median(loop_costs), 2),
         "server_processor_ms": round(1e3 * statistics.median(costs), 2),
         "p50_ms": round(1e3 * statistics.median(busy), 2),
@@ -140,7 +141,7 @@ def _cpu_info() -> list[str]:
 
 
 def main() -> None:
-    """Prints one JSON line; the exit code is 1 when the ratio misses its target."""
+    """Prints one JSON line; the exit code is 1 when either ratio misses the target."""
     chosen = Serving.for_machine()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
@@ -153,7 +154,8 @@ def main() -> None:
     serving = Serving.checked(**{name: given[name] for name in Serving.model_fields})
     result = measure(networks.bundle(given["data"]), serving, given["pairs"], given["seconds"], given["clients"])
     print(json.dumps({"benchmark": "serving", **result, **environment()}), flush=True)
-    raise SystemExit(0 if float(str(result["ratio"])) >= TARGET else 1)
+    reached = all(float(str(result[name])) >= TARGET for name in ("ratio", "processor_ratio"))
+    raise SystemExit(0 if reached else 1)
 
 
 if __name__ == "__main__":
