@@ -28,7 +28,7 @@ def allowed_errors(firings: npt.ArrayLike, target: float, delta: float) -> Integ
 
     e errors prove it when P(Binomial(firings, 1 - target) <= e) <= delta, which is `lower_bound(...) >= target`.
     """
-    count = np.asarray(firings, np.float64)
+    count = np.asarray(firings, np.int64)
     wrong = 1 - target
     near = np.floor(np.nan_to_num(bdtrik(delta, count, wrong), nan=-1.0)).clip(-1, count)
     near = np.where((near < count) & (bdtr(near + 1, count, wrong) <= delta), near + 1, near)  # the inverse rounds

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.training import colours
 from training import train
 from training.recipe import Recipe
 from training.train import TrainResult
+
+settings.register_profile("no-timing", deadline=None)  # a busy machine is no failure
+settings.load_profile("no-timing")
 
 
 @dataclass(frozen=True)
