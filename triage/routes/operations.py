@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from triage.parts import Parts
 from triage.routes.replies import json_reply
@@ -17,6 +18,12 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 
 
 @router.get("/healthz")
@@ -48,8 +55,17 @@ async def root() -> Response:
 @router.get("/review", include_in_schema=False)
 async def review() -> Response:
     page = files("triage").joinpath("static/review/index.html").read_bytes()
-    return Response(page, media_type="text/html", headers={"Content-Security-Policy": CSP, "Cache-Control": "no-cache"})
+    return Response(page, media_type="text/html", headers=_HEADERS)
+
+
+class _Static(StaticFiles):
+    """Files of the pages: asked for anew each time, so that after an upgrade no old module meets a new one."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        reply = await super().get_response(path, scope)
+        reply.headers.update(_HEADERS)
+        return reply
 
 
 def mount_static(app: FastAPI) -> None:
-    app.mount("/static", StaticFiles(packages=[("triage", "static")]), name="static")
+    app.mount("/static", _Static(packages=[("triage", "static")]), name="static")

@@ -1,0 +1,99 @@
+"""Photographs the reviewer's page on real images: `python -m scripts.screenshot_review` renews docs/images/review.png.
+
+Takes the model and rules that `make demo ARGS=--once` left in build/demo/data (or those of `--data`), serves them from a
+temporary folder, sends images of the sample's test stream and opens the page in Chromium. `--all FOLDER` writes every view:
+light, dark, upright, help, several groups, nothing to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from embedded.site import go_live
+from model_store import bundle as bundles
+from model_store import rules as rule_files
+from model_store.labels import Group, Label, LabelSchema
+from tests.browser import opened, running_chromium
+from tests.services import client, eventually, running_gateway, running_valkey
+from training import sample
+from triage.client import Client
+
+ROOT = Path(__file__).parent.parent
+LAPTOP, TABLET = (1280, 800), (900, 1200)
+STUDY = LabelSchema(
+    labels=(
+        *(Label(id=name.lower().replace(" ", "-"), name=name, group="findings") for name in (
+            "Scratch", "Dent", "Stain", "Loose thread", "Missing button")),
+        *(Label(id=name.lower(), name=name, group="quality") for name in ("Good", "Limited", "Poor")),
+    ),
+    groups=(Group(id="findings", kind="independent"), Group(id="quality")),
+)  # fmt: skip
+
+
+def photograph(browser: Browser, url: str, path: Path, size: tuple[int, int], dark: bool = False, keys: str = "") -> None:
+    """Opens the page afresh, presses `keys`, writes the picture."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
+    )
+    page, _ = opened(context, url)
+    page.wait_for_selector("main[data-seen=true], main[data-screen=empty]")
+    page.wait_for_timeout(800)  # numbers, thresholds
+    for key in keys:
+        page.keyboard.press(key)
+    page.screenshot(path=path)
+    context.close()
+    print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+def send(gateway: Client, wanted: int) -> None:
+    """Sends test images until so many wait for a person."""
+    for image in sample.images("test"):
+        gateway.predict(image.encoded())
+        if gateway.queue("default.review")["waiting"] >= wanted:
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / "build/demo/data")
+    parser.add_argument("--all", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        data = Path(temporary)
+        for name in ("models", "rules"):
+            shutil.copytree(given.data / name, data / name)
+        bundle = bundles.find(data, "fashion/1")
+        rules = [rule_files.read(path) for path in (data / "rules").glob("*.json")]
+        with running_valkey(data) as valkey, running_gateway(data, valkey.url) as gateway, running_chromium() as browser:
+            go_live(gateway.url, bundle, next((each for each in rules if each.bundle == bundle.digest), None))
+            service = client(gateway)
+            send(service, 40)
+            page = f"{gateway.url}/review"
+            photograph(browser, page, ROOT / "docs/images/review.png", LAPTOP)
+            if given.all is None:
+                return
+            given.all.mkdir(parents=True, exist_ok=True)
+            photograph(browser, page, given.all / "light.png", LAPTOP, keys="5")
+            photograph(browser, page, given.all / "dark.png", LAPTOP, dark=True, keys="8")
+            photograph(browser, page, given.all / "upright.png", TABLET, keys="3")
+            photograph(browser, page, given.all / "help.png", LAPTOP, dark=True, keys="?")
+            site = {"mode": "assist", "labels": STUDY.model_dump()}
+            service._call("PUT", "/v1/projects/study/sites/default", json=site, headers={"If-None-Match": "*"})
+            service.predict(sample.images("test")[7].encoded(), project="study", case="S-104")
+            eventually(lambda: service.queue("study.review")["waiting"])
+            photograph(browser, f"{page}?queue=study.review", given.all / "groups.png", LAPTOP, keys="1336")
+            for item in service.lease("study.review", "grace"):
+                service.skip(item)
+            photograph(browser, f"{page}?queue=study.review", given.all / "last.png", LAPTOP)
+            for item in service.lease("study.review", "bob"):
+                service.answer(item, outcome="unusable")
+            photograph(browser, f"{page}?queue=study.review", given.all / "empty.png", LAPTOP, dark=True)
+
+
+if __name__ == "__main__":
+    main()

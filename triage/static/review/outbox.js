@@ -1,0 +1,55 @@
+// Answers on their way. An answer stays in this browser's storage until the service has it, so neither a lost connection
+// nor a closed window loses one. Sending twice is safe: a lease answers once, and says so again.
+
+import { Refused } from "./api.js";
+
+const PREFIX = "secondreader.outbox.";
+
+export class Outbox {
+  #api;
+  #connection;
+  #heard;
+  #sending = Promise.resolve();
+
+  /** `heard(entry, error)`: the service has the answer (error null), or refused it. */
+  constructor(api, connection, heard) {
+    this.#api = api;
+    this.#connection = connection;
+    this.#heard = heard;
+    for (const entry of stored()) this.#send(entry);
+  }
+
+  get size() {
+    return stored().length;
+  }
+
+  /** `entry`: `{token, verdict, said}`; a verdict of null skips. `said` is the answer in words. */
+  put(entry) {
+    localStorage.setItem(PREFIX + entry.token, JSON.stringify(entry));
+    this.#send(entry);
+  }
+
+  #send(entry) {
+    this.#sending = this.#sending.then(() => this.#deliver(entry));
+  }
+
+  async #deliver(entry) {
+    const { token, verdict } = entry;
+    const call = () => (verdict ? this.#api.answer(token, verdict) : this.#api.skip(token));
+    let refused = null;
+    try {
+      await this.#connection.insist(call);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      refused = error;
+    }
+    localStorage.removeItem(PREFIX + token);
+    this.#heard(entry, refused);
+  }
+}
+
+function stored() {
+  return Object.keys(localStorage)
+    .filter((name) => name.startsWith(PREFIX))
+    .map((name) => JSON.parse(localStorage.getItem(name)));
+}
