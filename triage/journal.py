@@ -5,7 +5,8 @@
 
 Writers share an fsync: whatever arrives while one runs goes into the next. The first I/O error ends acknowledging for good,
 because after a failed fsync nobody knows what is on the disk. A frame that was cut by a crash is never served: segments
-are opened anew at each start, and the last one's torn tail is cut off.
+are opened anew at each start, and the last one's torn tail is cut off (and kept beside it as `.cut`: a damaged record looks
+like a torn one, and behind it may lie what was acknowledged).
 """
 
 from __future__ import annotations
@@ -83,11 +84,15 @@ class SegmentJournal:
 
     def _open_segment(self, number: int) -> None:
         path = self.folder / f"{number:08d}.seg"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        os.write(self._file, MAGIC)
-        os.fsync(self._file)
-        sync_folder(self.folder)
-        self._end = Position(number, len(MAGIC))
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        try:
+            _write_all(file, MAGIC)
+            os.fsync(file)
+            sync_folder(self.folder)
+        except OSError:
+            os.close(file)
+            raise
+        self._file, self._end = file, Position(number, len(MAGIC))
 
     def _write_forever(self) -> None:
         while (first := self._inbox.get()) is not None:
@@ -119,8 +124,9 @@ class SegmentJournal:
             self._observe_fsync(time.perf_counter() - started)
             self._end = Position(self._end.segment, offset)
             if offset >= self._segment_bytes:
-                os.close(self._file)
+                full = self._file
                 self._open_segment(self._end.segment + 1)
+                os.close(full)
         except OSError as error:
             self.broken = str(error)
             failed = JournalBroken(f"the journal cannot be written ({error}); mend the disk and restart the gateway")
@@ -174,6 +180,12 @@ def nodes(folder: Path) -> list[Path]:
 def read_segment(path: Path, offset: int = 0) -> Iterator[tuple[Position, Record]]:
     """Records from a byte offset on, each with where it begins; ends at the first frame that is not whole."""
     number = int(path.stem)
+    for at, payload in _frames(path, offset):
+        yield Position(number, at), records.decode(payload)
+
+
+def _frames(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Whole frames, each with the byte where it begins."""
     with path.open("rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
             return
@@ -187,7 +199,7 @@ def read_segment(path: Path, offset: int = 0) -> Iterator[tuple[Position, Record
             payload = stream.read(length)
             if len(payload) < length or zlib.crc32(payload) != checksum:
                 return
-            yield Position(number, at), records.decode(payload)
+            yield at, payload
 
 
 def read(node_folder: Path, since: Position = START) -> Iterator[tuple[Position, Record]]:
@@ -199,9 +211,11 @@ def read(node_folder: Path, since: Position = START) -> Iterator[tuple[Position,
 
 def _cut_torn_tail(path: Path) -> None:
     end = len(MAGIC)
-    for position, record in read_segment(path):
-        end = position.offset + _FRAME.size + len(records.encode(record))
+    for at, payload in _frames(path):
+        end = at + _FRAME.size + len(payload)
     if path.stat().st_size > end:
         with path.open("r+b") as stream:
+            stream.seek(end)
+            path.with_suffix(".cut").write_bytes(stream.read())
             stream.truncate(end)
             os.fsync(stream.fileno())
