@@ -35,7 +35,9 @@ STUDY = LabelSchema(
 )  # fmt: skip
 
 
-def photograph(browser: Browser, url: str, path: Path, size: tuple[int, int], dark: bool = False, keys: str = "") -> None:
+def photograph(
+    browser: Browser, url: str, path: Path, size: tuple[int, int], dark: bool = False, keys: str = ""
+) -> None:
     """Opens the page afresh, presses `keys`, writes the picture."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
@@ -69,7 +71,11 @@ def main() -> None:
             shutil.copytree(given.data / name, data / name)
         bundle = bundles.find(data, "fashion/1")
         rules = [rule_files.read(path) for path in (data / "rules").glob("*.json")]
-        with running_valkey(data) as valkey, running_gateway(data, valkey.url) as gateway, running_chromium() as browser:
+        with (
+            running_valkey(data) as valkey,
+            running_gateway(data, valkey.url) as gateway,
+            running_chromium() as browser,
+        ):
             go_live(gateway.url, bundle, next((each for each in rules if each.bundle == bundle.digest), None))
             service = client(gateway)
             send(service, 40)

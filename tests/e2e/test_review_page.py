@@ -1,0 +1,296 @@
+"""The reviewer's page in a real Chromium, against a real gateway and Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from redis import Redis
+
+from embedded.stack import Gateway, Valkey
+from model_store.labels import Group, Label, LabelSchema
+from tests import bundles
+from tests.browser import CHROMIUM, opened, running_chromium
+from tests.services import client, eventually, make_data, running_gateway, running_valkey
+from triage.client import Client
+from triage.policy import REASONS
+
+pytestmark = pytest.mark.browser
+QUEUE = "default.review"
+STUDY = LabelSchema(
+    labels=(
+        Label(id="nodule", name="Nodule", group="findings"),
+        Label(id="effusion", name="Effusion", group="findings"),
+        Label(id="device", name="Device", group="findings"),
+        Label(id="good", name="Good", group="quality"),
+        Label(id="poor", name="Poor", group="quality"),
+    ),
+    groups=(Group(id="findings", kind="independent"), Group(id="quality")),
+)
+
+
+@pytest.fixture(scope="module")
+def browser(require: Callable[[str, bool], None]) -> Iterator[Browser]:
+    require("chromium", CHROMIUM is not None)
+    with running_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, valkey: Valkey) -> Iterator[Gateway]:
+    make_data(tmp_path).declare(project="study", mode="assist", model=None, rules=None, labels=STUDY)
+    with running_gateway(tmp_path, valkey.url) as server:
+        yield server
+    _forget(valkey)
+
+
+def _forget(valkey: Valkey) -> None:
+    """An empty index for the next test: its journal is another."""
+    with Redis.from_url(valkey.url) as redis:
+        redis.flushall()
+
+
+@pytest.fixture
+def service(gateway: Gateway) -> Iterator[Client]:
+    with client(gateway) as caller:
+        yield caller
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    fresh = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield fresh
+    fresh.close()
+
+
+def sent(service: Client, count: int, **about: str) -> list[str]:
+    """Ids of images that no category is certain of, oldest first."""
+    return [service.predict(bundles.picture("grey", salt=each), **about)["id"] for each in range(count)]
+
+
+def ready(page: Page) -> None:
+    """The image is on the screen and takes an answer."""
+    page.wait_for_selector("main[data-screen=reviewing][data-seen=true]")
+
+
+def final(service: Client, prediction: str) -> dict[str, Any]:
+    found: dict[str, Any] = eventually(lambda: service.prediction(prediction)["final"])
+    return found
+
+
+def press_then_next(page: Page, *keys: str) -> None:
+    """Types an answer, and waits until it is on its way and the next image, if any, is on the screen."""
+    ready(page)
+    picture = page.locator(".frame img").get_attribute("src")
+    for key in keys:
+        page.keyboard.press(key)
+    page.wait_for_function(
+        "before => document.querySelector('main').dataset.screen !== 'reviewing'"
+        " || document.querySelector('main').dataset.seen === 'true'"
+        " && document.querySelector('.frame img').src !== before",
+        arg=picture,
+    )
+
+
+def test_three_items_are_reviewed_by_keyboard_alone(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    first, second, third = sent(service, 3)
+    page, complaints = opened(context, f"{gateway.url}/", reviewer=None)
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.type("Ada")
+    page.keyboard.press("Enter")
+    ready(page)
+    expect(page.locator("[data-hook=reasons]")).to_have_text("No category was certain enough.")
+    expect(page.locator("[data-label=other]")).to_contain_text("people only")
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open]")).to_contain_text("none of these labels fits")
+    page.keyboard.press("?")
+    press_then_next(page, "4", "Enter")  # a digit, then Enter
+    press_then_next(page, "1", "1")  # the same digit twice
+    press_then_next(page, "n", "Enter")
+    expect(page.locator("main")).to_have_attribute("data-screen", "empty")
+    expect(page.locator("[data-hook=answered]")).to_have_text("3")
+    expect(page.locator("[data-hook=last]")).to_have_text("None of these · saved")
+    assert final(service, first)["labels"] == ["other"]
+    assert final(service, second)["labels"] == ["red"]
+    assert final(service, third) | {"labels": [], "outcome": "none_of_these", "by": "people"} == final(service, third)
+    assert complaints == []
+
+
+def test_only_what_was_painted_counts_as_shown(
+    gateway: Gateway, service: Client, valkey: Valkey, context: BrowserContext
+) -> None:
+    first, second = sent(service, 2)
+    page, _ = opened(context, f"{gateway.url}/review")
+    ready(page)
+    with Redis.from_url(valkey.url, decode_responses=True) as redis:
+
+        def shown(item: str) -> bool:
+            return bool(redis.hexists(f"sr:{{{QUEUE}}}:item:{item}", "shown"))
+
+        eventually(lambda: shown(first))
+        eventually(lambda: service.queue(QUEUE)["leased"] == 2)  # the next one is fetched already
+        assert not shown(second)
+        press_then_next(page, "u", "u")
+        eventually(lambda: shown(second))
+    assert final(service, first)["outcome"] == "unusable"
+
+
+def test_leaving_gives_the_items_back(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    sent(service, 3)
+    page, _ = opened(context, f"{gateway.url}/review")
+    eventually(lambda: service.queue(QUEUE)["leased"] == 2)
+    page.goto("about:blank")
+    eventually(lambda: (service.queue(QUEUE)["waiting"], service.queue(QUEUE)["leased"]) == (3, 0))
+
+
+def test_a_reviewer_who_walked_away_keeps_nothing(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    sent(service, 3)
+    context.clock.install()
+    page, _ = opened(context, f"{gateway.url}/review")
+    context.clock.run_for(1_000)  # frames follow this clock
+    ready(page)
+    context.clock.fast_forward("11:00")
+    expect(page.locator("main")).to_have_attribute("data-screen", "paused")
+    eventually(lambda: service.queue(QUEUE)["leased"] == 0)
+    page.keyboard.press("1")  # wakes and does nothing else
+    ready(page)
+    assert page.locator("[data-answer=present]").count() == 0
+
+
+def test_a_lost_lease_moves_on(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    first, second = sent(service, 2)
+    with context.expect_event("request", lambda request: request.url.endswith("/shown")) as shown:
+        page, complaints = opened(context, f"{gateway.url}/review")
+    ready(page)
+    httpx.delete(shown.value.url.removesuffix("/shown"), trust_env=False).raise_for_status()  # as if it had expired
+    (taken,) = service.lease(QUEUE, "grace")
+    assert taken.item == first
+    service.answer(taken, present=["green"])
+    press_then_next(page, "1", "Enter")
+    expect(page.locator("[data-hook=notice]")).to_contain_text("Your answer was not needed")
+    expect(page.locator("[data-hook=answered]")).to_have_text("0")
+    press_then_next(page, "4", "Enter")
+    assert final(service, first)["labels"] == ["green"]
+    assert final(service, second)["labels"] == ["other"]
+    assert [each for each in complaints if "409" not in each] == []
+
+
+def test_an_answer_outlives_a_gateway(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    first, second = sent(service, 2)
+    page, _ = opened(context, f"{gateway.url}/review")
+    ready(page)
+    eventually(lambda: service.queue(QUEUE)["leased"] == 2)
+    gateway.process.kill()
+    press_then_next(page, "4", "Enter")  # the next image is here already
+    expect(page.locator("[data-hook=banner]")).to_contain_text("1 answer is kept here")
+    gateway.start()
+    expect(page.locator("[data-hook=banner]")).to_be_hidden()
+    assert final(service, first)["labels"] == ["other"]
+    press_then_next(page, "1", "Enter")
+    assert final(service, second)["labels"] == ["red"]
+
+
+def test_an_answer_outlives_a_reload(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    (first,) = sent(service, 1)
+    page, _ = opened(context, f"{gateway.url}/review")
+    ready(page)
+    context.route("**/verdict", lambda route: route.abort())
+    press_then_next(page, "4", "Enter")
+    expect(page.locator("[data-hook=banner]")).to_contain_text("1 answer is kept here")
+    context.unroute("**/verdict")
+    page.reload()
+    assert final(service, first)["labels"] == ["other"]
+    expect(page.locator("[data-hook=last]")).to_have_text("Other · saved")
+
+
+def test_a_key_is_asked_for(tmp_path: Path, valkey: Valkey, context: BrowserContext) -> None:
+    make_data(tmp_path)
+    with (
+        running_gateway(tmp_path, valkey.url, api_key="open sesame") as gateway,
+        client(gateway, "open sesame") as caller,
+    ):
+        (only,) = sent(caller, 1)
+        page, complaints = opened(context, f"{gateway.url}/review")
+        page.wait_for_selector("dialog[open] input[type=password]")
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-hook=keyWrong]")).to_be_visible()
+        page.keyboard.type("open sesame")
+        page.keyboard.press("Enter")
+        press_then_next(page, "4", "4")
+        assert final(caller, only)["labels"] == ["other"]
+        sent(caller, 1, view="second")
+        page.reload()  # the key is remembered while the tab lives
+        ready(page)
+    assert [each for each in complaints if "401" not in each] == []
+    _forget(valkey)
+
+
+def test_independent_labels_say_only_what_was_touched(
+    gateway: Gateway, service: Client, context: BrowserContext
+) -> None:
+    (only,) = sent(service, 1, project="study")
+    page, complaints = opened(context, f"{gateway.url}/review?queue=study.review")
+    with page.expect_request("**/verdict") as request:
+        press_then_next(page, "1", "2", "2", "4", "Enter")  # present; present, then absent; one of the second group
+    expected = {"nodule": "present", "effusion": "absent", "good": "present"}
+    assert request.value.post_data_json == {"outcome": "labels", "answers": expected}
+    assert final(service, only)["labels"] == ["nodule", "good"]
+    assert complaints == []
+
+
+def test_arrows_and_space_choose_too(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    (only,) = sent(service, 1)
+    page, _ = opened(context, f"{gateway.url}/review")
+    press_then_next(page, "ArrowDown", "ArrowDown", "Space", "Enter")
+    assert final(service, only)["labels"] == ["green"]
+
+
+def test_a_skipped_image_goes_to_somebody_else(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    first, second = sent(service, 2)
+    page, _ = opened(context, f"{gateway.url}/review")
+    press_then_next(page, "s")
+    press_then_next(page, "4", "4")
+    final(service, second)
+    eventually(lambda: service.queue(QUEUE)["waiting"] == 1)
+    (item,) = service.lease(QUEUE, "grace")
+    assert item.item == first
+
+
+def test_an_empty_queue_waits_for_the_next_image(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    page, complaints = opened(context, f"{gateway.url}/review")
+    expect(page.locator("main")).to_have_attribute("data-screen", "empty")
+    (only,) = sent(service, 1)
+    press_then_next(page, "4", "Enter")
+    assert final(service, only)["labels"] == ["other"]
+    assert complaints == []
+
+
+def test_every_reason_has_words(gateway: Gateway, context: BrowserContext) -> None:
+    page, _ = opened(context, f"{gateway.url}/review")
+    words = page.evaluate("async () => (await import('/static/review/reasons.js')).REASONS")
+    assert set(words) == set(REASONS)
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in words.values())
+
+
+def test_the_page_carries_nothing_inline(gateway: Gateway, context: BrowserContext) -> None:
+    """The policy would refuse it; so would a reader."""
+    page, complaints = opened(context, f"{gateway.url}/review")
+    markup = page.evaluate("async () => (await fetch('/review')).text()")
+    assert '<script type="module" src=' in markup
+    for inline in ("<style", " style=", " onclick=", "<script>"):
+        assert inline not in markup
+    policy = page.evaluate("async () => (await fetch('/static/review/page.js')).headers.get('content-security-policy')")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert complaints == []
