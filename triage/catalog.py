@@ -8,6 +8,7 @@ from model_store import bundle as bundles
 from model_store import rules as rule_files
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
+from model_store.errors import ModelStoreError
 from model_store.rules import Rules
 
 
@@ -30,8 +31,19 @@ class Catalog:
             self._rules[digest] = rule_files.find(self._data, digest)
         return self._rules[digest]
 
-    def remember(self, rules: Rules) -> None:
-        """Keeps rules that lie in no file: those under which everything is assist."""
+    def keep(self, rules: Rules) -> None:
+        """Stores rules made here, those under which everything is assist: whoever explains or recovers looks for them.
+
+        Raises ModelStoreError when the data folder cannot be written.
+        """
+        if rules.digest in self._rules:
+            return
+        try:
+            rule_files.write(self._data, rules)
+        except OSError as error:
+            raise ModelStoreError(
+                f"{self._data}/rules cannot be written ({error.strerror}); free space, or mend its owner"
+            ) from None
         self._rules[rules.digest] = rules
 
     def table(self, model: str, digest: str) -> DecisionTable:

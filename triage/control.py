@@ -63,8 +63,8 @@ class Site:
     table_unsuspended: DecisionTable | None = None
 
     def certified_for(self, provider: str, precision: str) -> bool:
-        """Whether the rules were made for this site on what really ran."""
-        rules = self.rules
+        """Whether the site has rules of its own, made for it on what really ran."""
+        rules = self.rules if self.document.rules else None
         return rules is not None and (self.name in rules.sites and self.project == rules.project) and (
             (rules.provider, rules.precision) == (provider, precision)
         )  # fmt: skip
@@ -140,7 +140,7 @@ class Control:
         bundle = self.catalog.bundle(document.model)
         if document.rules is None:
             rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
-            self.catalog.remember(rules)
+            self.catalog.keep(rules)
         else:
             rules = self.catalog.rules(document.rules)
         table = self.catalog.table(document.model, rules.digest)

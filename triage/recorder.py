@@ -7,6 +7,7 @@ returns, a background task reads the gap from the journal.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -35,28 +36,34 @@ class Recorder:
         self._reviews = reviews
         self._node = node
         self._metrics = metrics
-        self._open: dict[object, Position] = {}
+        self._open: dict[asyncio.Task[None], Position] = {}
+        """Records on their way, each with a position that is not after its own."""
         self._epoch: str | None = None
         self._checkpoint: Position | None = None
         self.behind = True
         """Until everything from before this start is indexed, and whenever Redis is away."""
 
     async def record(self, record: Record, labels: LabelSchema | None = None, rules: Rules | None = None) -> None:
-        """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken."""
-        ticket = object()
-        self._open[ticket] = self._journal.end  # no later than where the record will begin
-        journaled = indexed = False
+        """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
+
+        What was begun is finished also when the request is cancelled: its record may be on the disk already.
+        """
+        task = asyncio.create_task(self._journal_and_index(record, labels, rules))
+        self._open[task] = self._journal.end  # no later than where the record will begin
+        task.add_done_callback(self._open.pop)
+        await asyncio.shield(task)
+
+    async def _journal_and_index(self, record: Record, labels: LabelSchema | None, rules: Rules | None) -> None:
+        await self._journal.append(record)
+        indexed = False
         try:
-            await self._journal.append(record)
-            journaled = True
             if not self.behind:
                 await self._index.apply(record, labels, rules)
                 indexed = True
         except IndexAway as error:
             log.warning("index is behind the journal", extra={"why": str(error)})
         finally:
-            del self._open[ticket]
-            if journaled and not indexed:
+            if not indexed:
                 self._set_behind(True)
 
     async def step(self) -> None:

@@ -1,0 +1,91 @@
+"""The contract of Blobs, run against every adapter (one so far)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triage.blobs import LocalBlobs
+from triage.errors import NotFound, Unavailable
+from triage.ports import Blobs
+
+ADAPTERS: dict[str, Callable[[Path], LocalBlobs]] = {"local": LocalBlobs}
+KEY = "default/default/" + "ab" * 32
+
+
+@pytest.fixture(params=ADAPTERS)
+async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Blobs]:
+    opened = ADAPTERS[request.param](tmp_path / "blobs")
+    yield opened
+    opened.close()
+
+
+async def test_what_was_put_is_got(blobs: Blobs) -> None:
+    assert await blobs.put(KEY, b"content")
+    assert await blobs.get(KEY) == b"content"
+
+
+async def test_a_second_put_is_not_new(blobs: Blobs) -> None:
+    assert [await blobs.put(KEY, b"content") for _ in range(3)] == [True, False, False]
+
+
+async def test_many_at_once_leave_one_whole_blob(blobs: Blobs) -> None:
+    content = os.urandom(300_000)
+    assert any(await asyncio.gather(*(blobs.put(KEY, content) for _ in range(16))))
+    assert await blobs.get(KEY) == content
+
+
+async def test_what_is_not_there_is_named(blobs: Blobs) -> None:
+    with pytest.raises(NotFound, match=f"the image {KEY} is not stored any more"):
+        await blobs.get(KEY)
+
+
+async def test_deleting_is_repeatable_and_a_put_brings_it_back(blobs: Blobs) -> None:
+    await blobs.put(KEY, b"content")
+    await blobs.delete(KEY)
+    await blobs.delete(KEY)
+    with pytest.raises(NotFound):
+        await blobs.get(KEY)
+    assert await blobs.put(KEY, b"content")
+
+
+async def test_sites_do_not_share(blobs: Blobs) -> None:
+    await blobs.put("default/a/" + "0" * 64, b"content")
+    with pytest.raises(NotFound):
+        await blobs.get("default/b/" + "0" * 64)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,3}/[a-z]{1,3}/[0-9a-f]{8}", fullmatch=True), st.binary(max_size=99)))
+@settings(max_examples=20, deadline=None)
+def test_any_content_comes_back(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -> None:
+    async def there_and_back() -> None:
+        for make in ADAPTERS.values():
+            opened = make(tmp_path_factory.mktemp("blobs"))
+            for key, content in contents.items():
+                await opened.put(key, content)
+            assert {key: await opened.get(key) for key in contents} == contents
+            opened.close()
+
+    asyncio.run(there_and_back())
+
+
+async def test_a_store_that_cannot_be_written_is_unavailable_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_bytes(b"a file where the folder should be")
+    blobs = LocalBlobs(tmp_path / "blobs")
+    with pytest.raises(Unavailable, match=f"the image cannot be stored .{os.strerror(errno.ENOTDIR)}.; free space"):
+        await blobs.put(KEY, b"content")
+    blobs.close()
+
+
+async def test_nothing_partial_stays_beside_a_blob(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    await blobs.put(KEY, b"content")
+    blobs.close()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / KEY]

@@ -1,0 +1,142 @@
+"""The index is a fold of the journal: any order, any repetition, live or from nothing, it ends as the same index."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from redis import Redis
+
+from embedded.stack import Valkey
+from model_store.record import PredictionRecord, Record, VerdictRecord
+from tests.services import Data
+from tests.triage.gateway_parts import QUEUE, Wired, wired
+from tests.triage.queue_items import dump, key
+from triage.ids import derived_id
+from triage.recover import recover
+from triage.settings import Settings
+
+
+def verdict(record: PredictionRecord, at: int = 5) -> VerdictRecord:
+    return VerdictRecord(
+        id=derived_id(record.id, "verdict"), prediction=record.id, project=record.project, site=record.site,
+        queue=QUEUE, sha256=record.sha256, reviewer="ada", answers={"blue": "present"}, leased_at=1, at=at,
+    )  # fmt: skip
+
+
+async def story(gateway: Wired) -> list[Record]:
+    """Records of every kind of life: answered, waiting, reviewed, captured, withdrawn, back with scores, both at once."""
+    await gateway.predict("red", 1)
+    await gateway.predict("blue", 2)
+    await gateway.predict("blue", 3)
+    gateway.data.declare("ward", mode="capture")
+    gateway.control.poll()
+    await gateway.predict("red", 4, site="ward")
+    gateway.classifier.away()
+    for salt, colour in ((5, "red"), (6, "blue"), (7, "green"), (8, "red")):
+        await gateway.predict(colour, salt)
+    gateway.classifier.back()
+    again = [await gateway.intake.decide_again(record) for record in gateway.predictions()[4:7]]
+    by_people = [verdict(gateway.predictions()[2]), verdict(again[2])]
+    return [*gateway.journaled(), *again, *by_people]
+
+
+def contents(redis: Redis) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Everything but the stream and the recorder's own keys; and the last outcome of each prediction."""
+    found = dump(redis)
+    events = [json.loads(fields[b"outcome"]) for fields in found.pop(key("outcomes"), ([], False))[0]]
+    last = {event["prediction"]: event["final"] for event in events}
+    return {name: value for name, value in found.items() if not name.startswith(("sr:check", "sr:epoch"))}, last
+
+
+async def fold(gateway: Wired, redis: Redis, records: list[Record]) -> Any:
+    redis.flushall()
+    for record in records:
+        await gateway.index.apply(record)
+    return contents(redis)
+
+
+async def test_any_order_and_any_repetition_end_in_the_same_index(gateway: Wired, redis: Redis) -> None:
+    records = await story(gateway)
+    expected = await fold(gateway, redis, records)
+    assert len(expected[1]) == 3  # one withdrawn, two answered by people
+    assert await fold(gateway, redis, records + records) == expected
+    assert await fold(gateway, redis, records[::-1]) == expected
+    shuffled = random.Random(7)
+    for _ in range(25):
+        order = records + shuffled.sample(records, 4)
+        shuffled.shuffle(order)
+        assert await fold(gateway, redis, order) == expected
+
+
+async def test_one_image_s_records_converge_in_every_order(gateway: Wired, redis: Redis) -> None:
+    gateway.classifier.away()
+    await gateway.predict("red")
+    gateway.classifier.back()
+    (first,) = gateway.predictions()
+    again = await gateway.intake.decide_again(first)
+    records: list[Record] = [first, again, verdict(first)]
+    expected = await fold(gateway, redis, records)
+    assert all([await fold(gateway, redis, list(order)) == expected for order in itertools.permutations(records)])
+    view, final, _ = await gateway.reviews.view(first.id)
+    assert json.loads(view)["route"] == "automatic"
+    assert json.loads(final or b"")["by"] == "people"
+    assert await gateway.reviews.item_state(QUEUE, first.id) == "resolved"
+
+
+async def test_recover_makes_the_index_that_was_lived(gateway: Wired, redis: Redis, valkey: Valkey) -> None:
+    for record in (await story(gateway))[-5:]:
+        await gateway.recorder.record(record)
+    lived = contents(redis)
+    redis.flushall()
+    told = await recover(Settings(data=gateway.data.folder, redis_url=valkey.url))
+    assert contents(redis) == lived
+    assert told == {"journals": 1, "records": 13, "waiting": 3, "leased": 0}
+    await recover(Settings(data=gateway.data.folder, redis_url=valkey.url))
+    assert contents(redis) == lived
+
+
+async def test_a_site_without_rules_is_recovered_with_its_suggestions(data: Data, redis: Redis, valkey: Valkey) -> None:
+    """Its rules lie in no file when nobody writes them: nothing could be explained or recovered by another process."""
+    data.declare(rules=None)
+    async with wired(data, valkey.url) as gateway:
+        await gateway.predict("red")
+        lived = contents(redis)
+        redis.flushall()
+        await recover(Settings(data=data.folder, redis_url=valkey.url))
+        assert contents(redis) == lived
+        (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+        assert [each["id"] for each in lease.item.suggestions] == ["red", "green", "blue"]
+
+
+async def test_an_item_whose_model_is_gone_still_reaches_a_person(gateway: Wired, redis: Redis) -> None:
+    await gateway.predict("blue")
+    (record,) = gateway.predictions()
+    redis.flushall()
+    await gateway.index.apply(msgspec.structs.replace(record, model="deleted/9"))
+    (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+    assert (lease.item.id, lease.item.suggestions) == (record.id, ())
+
+
+@pytest.mark.parametrize("closing", ["verdict", "withdrawal"])
+async def test_a_replay_never_shows_an_answered_item(gateway: Wired, redis: Redis, closing: str) -> None:
+    """What closes goes in before what opens, so nobody is given an item between the two."""
+    gateway.classifier.away()
+    await gateway.predict("red")
+    gateway.classifier.back()
+    (record,) = gateway.predictions()
+    close = verdict(record) if closing == "verdict" else await gateway.intake.decide_again(record)
+    redis.flushall()
+    seen: list[str] = []
+
+    def records() -> list[Record]:
+        seen.extend(name.decode() for name in redis.zrange(key("waiting"), 0, -1))  # type: ignore[union-attr]
+        return [record, close]
+
+    assert await gateway.index.replay(records) == 2
+    assert seen == []
+    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == 0
