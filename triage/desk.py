@@ -6,12 +6,12 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control import Control
-from triage.errors import Conflict, Invalid
+from triage.errors import Conflict, Invalid, NotFound
 from triage.ids import derived_id, now_us
 from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
-from triage.review import Held, Lease, LeaseToken
+from triage.review import Held, Lease, LeaseToken, project_of
 
 
 class Desk:
@@ -33,7 +33,10 @@ class Desk:
 
     def labels(self, queue: str) -> LabelSchema:
         """The labels that reviewers of a queue choose from. Raises NotFound."""
-        return self._control.labels(queue.removesuffix(".review"))
+        project = project_of(queue)
+        if project is None:
+            raise NotFound(f"there is no queue {queue!r}; GET /v1/queues lists them")
+        return self._control.labels(project)
 
     async def extend(self, token: LeaseToken) -> int:
         return await self._reviews.extend(token, self._lease_s)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from model_store.bundle import Bundle
 from model_store.engine import Engine, ProviderName
-from model_store.errors import ImageError, ModelStoreError
+from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from triage.errors import ClassifierUnavailable
 from triage.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class InProcessClassifier:
@@ -40,8 +43,9 @@ class InProcessClassifier:
                 engine.check_golden()
                 self._engines[model.digest] = engine
             result = self._engines[model.digest].predict([image])[0]
-        except ModelStoreError as error:
+        except Exception as error:  # ONNX Runtime's own are of many kinds, and each leaves the image to a person
             self._metrics.classifier_up.labels(name).set(0)
-            raise ClassifierUnavailable(str(error)) from error
+            log.warning("the model did not answer", extra={"model": name, "why": str(error)})
+            raise ClassifierUnavailable(f"the model {name} did not answer ({error})") from error
         self._metrics.classifier_up.labels(name).set(1)
         return result

@@ -18,7 +18,7 @@ import numpy as np
 from model_store import VERSION
 from model_store import decode as decoder
 from model_store.decision import decide
-from model_store.errors import ImageError, ReplyError
+from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
 from triage import answers, policy
@@ -91,13 +91,20 @@ class Intake:
         return view
 
     async def decide_again(self, record: PredictionRecord) -> PredictionRecord:
-        """The next revision of a record that the model had not answered. Raises ClassifierUnavailable, ImageError."""
+        """The next revision of a record that the model had not answered.
+
+        Raises ClassifierUnavailable, also when another model answers, ImageError, and NotFound without site or image.
+        """
         site = self._control.site(record.project, record.site)
         if site.bundle is None:
             raise ClassifierUnavailable(f"the site {record.project}/{record.site} has no model any more")
         image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
         scores = await self._classifier.classify(image, site.bundle)
         again = decided(record, site, scores, control_stale=self._control.age > self._stale_s)
+        if not again.policy.available:
+            raise ClassifierUnavailable(
+                f"{site.document.model} is served with another graph; archive this bundle again"
+            )
         return _with(again, revision=record.revision + 1, queue=record.queue)
 
     async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
@@ -105,8 +112,10 @@ class Intake:
         put = asyncio.ensure_future(self._blobs.put(key, image))
         try:
             scores = await self._classify(image, site)
-        except BaseException:
-            if await put:  # this request brought it, so nothing else refers to it
+        except ImageError:
+            # Nobody else's image either: whoever sends these bytes is refused. After any other error the blob stays, since
+            # a request that sent the same bytes at the same time may have been promised it.
+            if await put:
                 await self._blobs.delete(key)
             raise
         await put
@@ -116,7 +125,7 @@ class Intake:
         if site.bundle is not None:
             try:
                 return await self._classifier.classify(image, site.bundle)
-            except (ClassifierUnavailable, ReplyError):
+            except ClassifierUnavailable:
                 pass
         # Nobody has read the pixels yet, and a person cannot review an image that does not open.
         await asyncio.to_thread(decoder.decode, image, site.image)
@@ -144,7 +153,7 @@ def decided(
     record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool
 ) -> PredictionRecord:
     """The record with scores, what fires, and where it goes. Pure."""
-    if scores is not None and (site.bundle is None or scores.graph != site.bundle.manifest.graph_digest):
+    if scores is not None and not _of(site, scores):
         scores = None  # another model answered: its scores mean something else
     snapshot = PolicySnapshot(
         mode=site.document.mode,
@@ -182,6 +191,13 @@ def decided(
         embedding=scores.embedding.astype("<f2").tobytes(), fires=fires,
         absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
     )  # fmt: skip
+
+
+def _of(site: Site, scores: Prediction) -> bool:
+    if site.bundle is None:
+        return False
+    manifest = site.bundle.manifest
+    return scores.graph == manifest.graph_digest and scores.probability.size == len(manifest.heads)
 
 
 def _queue(record: PredictionRecord, route: str) -> str | None:

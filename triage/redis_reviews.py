@@ -182,6 +182,10 @@ class RedisReviews:
         members = (await self._run(("SRANDMEMBER", _key(queue, "retry"), count)))[0]
         return [member.decode() for member in members]
 
+    async def no_retry(self, queue: str, item: str) -> None:
+        """The returning model leaves this item to people."""
+        await self._run(("SREM", _key(queue, "retry"), item), ("HDEL", _item(queue, item), "retry"))
+
     async def queues(self) -> list[str]:
         return sorted(name.decode() for name in (await self._run(("SMEMBERS", "sr:queues")))[0])
 

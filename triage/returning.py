@@ -6,6 +6,8 @@ answered is withdrawn from the queue, the rest goes back with scores and suggest
 
 from __future__ import annotations
 
+import contextlib
+
 from model_store import record as records
 from model_store.errors import ImageError
 from model_store.record import PredictionRecord
@@ -52,15 +54,21 @@ class Returning:
         assert isinstance(record, PredictionRecord)
         try:
             again = await self._intake.decide_again(record)
-        except (ImageError, NotFound):  # the model cannot read it: a person was asked, and a person answers
-            await self._give_back(lease)
+        except (ImageError, NotFound):
+            await self._leave_to_people(lease)
+            return
+        if again.route == "captured":  # the site answers nothing by now, but somebody was asked already
+            await self._leave_to_people(lease)
             return
         await self._recorder.record(again)
         if again.route != "automatic":
             await self._give_back(lease)
 
+    async def _leave_to_people(self, lease: Lease) -> None:
+        """Gives an item back that the model is not to try again: a person was asked, and a person answers."""
+        await self._reviews.no_retry(lease.token.queue, lease.token.item)
+        await self._give_back(lease)
+
     async def _give_back(self, lease: Lease) -> None:
-        try:
+        with contextlib.suppress(Conflict):  # the lease ran out; the item is where it belongs already
             await self._reviews.release(lease.token)
-        except Conflict:  # the lease ran out; the item is where it belongs already
-            pass

@@ -32,6 +32,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     ("waiting", "withdraw"): "withdrawn",
     ("leased", "withdraw"): "withdrawn",
 }
+_QUEUE = ".review"
 TERMINAL: frozenset[State] = frozenset({"resolved", "withdrawn"})
 """Nobody is asked any more."""
 
@@ -128,4 +129,9 @@ class Held(NamedTuple):
 
 def queue_of(project: str) -> str:
     """The name of a project's queue. It carries the project, so that a token alone finds its place."""
-    return f"{project}.review"
+    return f"{project}{_QUEUE}"
+
+
+def project_of(queue: str) -> str | None:
+    """The project whose queue has this name; None for a name that no queue has."""
+    return queue.removesuffix(_QUEUE) if queue.endswith(_QUEUE) else None

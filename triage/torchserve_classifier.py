@@ -43,7 +43,7 @@ class TorchServeClassifier:
         except ImageError:
             breaker.succeeded()  # it read the image well enough to refuse it
             raise
-        except (ClassifierUnavailable, ReplyError):
+        except ClassifierUnavailable:
             breaker.failed(time.monotonic())
             self._metrics.classifier_up.labels(name).set(0)
             raise
@@ -67,7 +67,10 @@ class TorchServeClassifier:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClassifierUnavailable(f"{self._url} does not answer ({type(error).__name__})") from error
         if reply.status == 200:
-            return wire.decode(body)
+            try:
+                return wire.decode(body)
+            except ReplyError as error:
+                raise ClassifierUnavailable(f"{self._url}: {error}") from error
         if reply.status in _BY_STATUS and reply.headers.get("Content-Type", "").startswith("application/problem+json"):
             raise _BY_STATUS[reply.status](_detail(body))
         raise ClassifierUnavailable(f"{self._url} answered {reply.status}")
