@@ -12,10 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from embedded.declare import go_live
 from embedded.demo import REVIEWED, Demo, account, write_summary
 from embedded.ports import free_ports, is_free
 from embedded.process import StartError
-from embedded.declare import go_live
 from embedded.stack import Stack
 from handlers.errors import HandlersError
 from model_store import bundle as bundles
