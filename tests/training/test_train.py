@@ -269,3 +269,16 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nothing() -> None:
     assert rates[-1] < 1e-4
     assert (np.diff(rates[:251]) > 0).all()
     assert (np.diff(rates[250:]) < 0).all()
+
+
+def test_deep_images_train_and_export(trained: Trained, tmp_path: Path) -> None:
+    """16-bit tensors go the whole way: augmentation, graph, engine."""
+    deep = dataclasses.replace(
+        trained.recipe,
+        image=trained.recipe.image.model_copy(update={"dtype": "uint16"}),
+        training=dataclasses.replace(trained.recipe.training, epochs=1),
+    )
+    result = train.run(deep, tmp_path)
+    graph = onnx.load(result.bundle.graph)
+    assert graph.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT16
+    bundles.open(result.bundle.folder, verify="full")
