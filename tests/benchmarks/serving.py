@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.metadata
+import itertools
 import json
 import multiprocessing
 import os
@@ -36,6 +37,7 @@ WARM_UP_SECONDS = 3.0
 CLIENTS = 16
 IMAGES = 32
 TARGET = 0.80
+_serial = itertools.count()
 
 
 def bare_rate(bundle: Bundle, images: list[bytes], seconds: float, serving: Serving) -> tuple[float, float]:
@@ -66,13 +68,18 @@ def _loop(
     counts.put((done, time.process_time() - spent))
 
 
-async def served(url: str, images: list[bytes], seconds: float, clients: int) -> list[float]:
-    """Seconds of each request that `clients` clients made in that time, one after another; any reply but 200 raises."""
+async def served(url: str, images: list[bytes], seconds: float, clients: int, most: int | None = None) -> list[float]:
+    """Seconds of each request that `clients` clients made in that time, one after another; any reply but 200 raises.
+
+    Every body is another one: a number stands behind the JPEG's end, so that no store has seen it before. `most` ends it
+    after so many requests.
+    """
     took: list[float] = []
 
     async def client(session: aiohttp.ClientSession, index: int, end: float) -> None:
-        while (begun := time.perf_counter()) < end:
-            body = images[(index + len(took)) % len(images)]
+        while (begun := time.perf_counter()) < end and (most is None or len(took) < most):
+            number = next(_serial)
+            body = images[(index + number) % len(images)] + number.to_bytes(8, "big")
             async with session.post(url, data=body, headers={"Content-Type": "application/octet-stream"}) as reply:
                 await reply.read()
                 reply.raise_for_status()
