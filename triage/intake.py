@@ -23,7 +23,7 @@ from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
 from triage import answers, policy
 from triage.control import Control, Site
-from triage.errors import ClassifierUnavailable
+from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics
 from triage.ports import Blobs, Classifier
@@ -93,11 +93,11 @@ class Intake:
     async def decide_again(self, record: PredictionRecord) -> PredictionRecord:
         """The next revision of a record that the model had not answered.
 
-        Raises ClassifierUnavailable, also when another model answers, ImageError, and NotFound without site or image.
+        Raises ClassifierUnavailable, also when another model answers, ImageError, and NotFound without site, model or image.
         """
         site = self._control.site(record.project, record.site)
         if site.bundle is None:
-            raise ClassifierUnavailable(f"the site {record.project}/{record.site} has no model any more")
+            raise NotFound(f"the site {record.project}/{record.site} has no model; name one in its document")
         image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
         scores = await self._classifier.classify(image, site.bundle)
         again = decided(record, site, scores, control_stale=self._control.age > self._stale_s)

@@ -31,21 +31,23 @@ class Returning:
         self._recorder = recorder
 
     async def step(self) -> int:
-        """Decides some items again; gives back how many. None while the model is away. Raises IndexAway."""
+        """Decides some items again; gives back how many; none while the models are away. Raises IndexAway."""
         done = 0
         for queue in await self._reviews.queues():
             ids = await self._reviews.retryable(queue, _AT_ONCE)
             if not ids:
                 continue
-            leases = await self._reviews.lease(queue, REVIEWER, len(ids), _LEASE_S, only=ids)
-            for index, lease in enumerate(leases):
+            away: set[tuple[str, str]] = set()  # sites whose model is not back; another site's may be
+            for lease in await self._reviews.lease(queue, REVIEWER, len(ids), _LEASE_S, only=ids):
+                site = lease.item.project, lease.item.site
                 try:
-                    await self._decide_again(lease)
-                    done += 1
+                    if site not in away:
+                        await self._decide_again(lease)
+                        done += 1
+                        continue
                 except ClassifierUnavailable:
-                    for rest in leases[index:]:
-                        await self._give_back(rest)
-                    return done
+                    away.add(site)
+                await self._give_back(lease)
         return done
 
     async def _decide_again(self, lease: Lease) -> None:

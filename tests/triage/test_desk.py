@@ -179,8 +179,7 @@ def test_an_answer_that_contradicts_the_labels_is_invalid(
 def test_what_is_accepted_contradicts_nothing(outcome: str, answers: dict[str, str], new_label: str | None) -> None:
     try:
         check_answers(SCHEMA, outcome, answers, new_label)  # type: ignore[arg-type]
-    except Invalid as refused:
-        assert "; " in str(refused) or " in new_label" in str(refused)
+    except Invalid:
         return
     present = {label for label, answer in answers.items() if answer == "present"}
     assert present <= set(SCHEMA.ids)

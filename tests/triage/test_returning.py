@@ -103,12 +103,25 @@ async def test_a_site_that_captures_by_now_is_not_decided_again_for_ever(gateway
     assert len(gateway.predictions()) <= 2
 
 
+async def test_a_site_without_a_model_stands_in_nobody_s_way(gateway: Wired, redis: Redis) -> None:
+    """Its items wait for people and for no model, in the same queue as others."""
+    gateway.data.declare("bare", model=None, rules=None, labels=gateway.data.bundle.manifest.labels)
+    gateway.control.poll()
+    bare = [(await gateway.predict("red", salt, site="bare"))["id"] for salt in range(40)]
+    ids = await while_away(gateway, "red", "red")
+    gateway.classifier.back()
+    await until_quiet(gateway, 10)
+    assert [state_of(redis, each) for each in ids] == ["withdrawn", "withdrawn"]
+    assert {state_of(redis, each) for each in bare} == {"waiting"}
+    assert await gateway.returning.step() == 0
+
+
 async def test_a_site_that_is_gone_leaves_its_items_to_people(gateway: Wired, redis: Redis) -> None:
     (red,) = await while_away(gateway, "red")
     gateway.classifier.back()
     gateway.data.declare(model=None, rules=None, labels=gateway.data.bundle.manifest.labels)
     gateway.control.poll()
-    assert await gateway.returning.step() == 0
+    await until_quiet(gateway)
     assert state_of(redis, red) == "waiting"
 
 

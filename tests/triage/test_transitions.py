@@ -47,6 +47,10 @@ EVENTS: dict[str, Do] = {
     "resolve": lambda reviews, redis, token: _finish(reviews, "resolved"),
     "withdraw": lambda reviews, redis, token: _finish(reviews, "withdrawn"),
 }
+USES: dict[str, Do] = {
+    "extend": lambda reviews, redis, token: reviews.extend(token, 60),
+    "holding": lambda reviews, redis, token: reviews.holding(token),
+}
 
 
 async def _bring_to(reviews: RedisReviews, state: str) -> LeaseToken:
@@ -97,10 +101,5 @@ async def test_another_lease_s_token_is_refused_in_words(reviews: RedisReviews, 
     ):  # fmt: skip
         before = dump(redis)
         with pytest.raises(Conflict, match=r"; lease the next one$"):
-            if use == "extend":
-                await reviews.extend(stranger, 60)
-            elif use == "holding":
-                await reviews.holding(stranger)
-            else:
-                await EVENTS[use](reviews, redis, stranger)
+            await {**EVENTS, **USES}[use](reviews, redis, stranger)
         assert dump(redis) == before
