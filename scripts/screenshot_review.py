@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser
 
-from embedded.site import go_live
 from model_store import bundle as bundles
 from model_store import rules as rule_files
 from model_store.labels import Group, Label, LabelSchema
 from tests.browser import opened, running_chromium
-from tests.services import client, eventually, running_gateway, running_valkey
+from tests.services import client, running_gateway, running_valkey
 from training import sample
 from triage.client import Client
 
@@ -36,28 +37,37 @@ STUDY = LabelSchema(
 
 
 def photograph(
-    browser: Browser, url: str, path: Path, size: tuple[int, int], dark: bool = False, keys: str = ""
+    browser: Browser, url: str, path: Path, size: tuple[int, int] = LAPTOP, dark: bool = False, keys: Sequence[str] = ()
 ) -> None:
-    """Opens the page afresh, presses `keys`, writes the picture."""
+    """Opens the page afresh, presses `keys` as a reviewer would, one image at a time, writes the picture."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
     )
     page, _ = opened(context, url)
-    page.wait_for_selector("main[data-seen=true], main[data-screen=empty]")
-    page.wait_for_timeout(800)  # numbers, thresholds
     for key in keys:
+        page.wait_for_selector("main[data-seen=true]")
         page.keyboard.press(key)
+    page.wait_for_selector("main[data-seen=true], main[data-screen=empty]")
+    page.wait_for_timeout(1000)  # numbers, thresholds
     page.screenshot(path=path)
     context.close()
     print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
 
-def send(gateway: Client, wanted: int) -> None:
-    """Sends test images until so many wait for a person."""
+def declare(gateway: Client, project: str, **site: Any) -> None:
+    gateway._call("PUT", f"/v1/projects/{project}/sites/default", json=site, headers={"If-None-Match": "*"})
+
+
+def send(gateway: Client, wanted: int) -> list[str]:
+    """Sends test images until so many wait for a person; the keys that answer them right, in the queue's order."""
+    places = {label: str((place + 1) % 10) for place, label in enumerate(sample.schema().ids)}
+    keys: list[str] = []
     for image in sample.images("test"):
-        gateway.predict(image.encoded())
-        if gateway.queue("default.review")["waiting"] >= wanted:
-            return
+        if gateway.predict(image.encoded())["route"] == "review":
+            keys.append(places[min(image.present)])
+        if len(keys) == wanted:
+            break
+    return keys
 
 
 def main() -> None:
@@ -70,35 +80,34 @@ def main() -> None:
         for name in ("models", "rules"):
             shutil.copytree(given.data / name, data / name)
         bundle = bundles.find(data, "fashion/1")
-        rules = [rule_files.read(path) for path in (data / "rules").glob("*.json")]
+        found = [rule_files.read(path) for path in (data / "rules").glob("*.json")]
+        rules = next(each for each in found if each.bundle == bundle.digest)
         with (
             running_valkey(data) as valkey,
             running_gateway(data, valkey.url) as gateway,
             running_chromium() as browser,
         ):
-            go_live(gateway.url, bundle, next((each for each in rules if each.bundle == bundle.digest), None))
             service = client(gateway)
-            send(service, 40)
+            declare(service, "default", mode="live", model="fashion/1", rules=rules.digest)
+            answers = send(service, 40)
             page = f"{gateway.url}/review"
-            photograph(browser, page, ROOT / "docs/images/review.png", LAPTOP)
+            pressed = [key for answer in answers[:6] for key in (answer, "Enter")]
+            photograph(browser, page, ROOT / "docs/images/review.png", keys=[*pressed, answers[6]])
             if given.all is None:
                 return
             given.all.mkdir(parents=True, exist_ok=True)
-            photograph(browser, page, given.all / "light.png", LAPTOP, keys="5")
-            photograph(browser, page, given.all / "dark.png", LAPTOP, dark=True, keys="8")
-            photograph(browser, page, given.all / "upright.png", TABLET, keys="3")
-            photograph(browser, page, given.all / "help.png", LAPTOP, dark=True, keys="?")
-            site = {"mode": "assist", "labels": STUDY.model_dump()}
-            service._call("PUT", "/v1/projects/study/sites/default", json=site, headers={"If-None-Match": "*"})
+            photograph(browser, page, given.all / "dark.png", dark=True, keys=answers[6])
+            photograph(browser, page, given.all / "upright.png", TABLET, keys=answers[6])
+            photograph(browser, page, given.all / "help.png", dark=True, keys="?")
+            declare(service, "study", mode="assist", labels=STUDY.model_dump())
             service.predict(sample.images("test")[7].encoded(), project="study", case="S-104")
-            eventually(lambda: service.queue("study.review")["waiting"])
-            photograph(browser, f"{page}?queue=study.review", given.all / "groups.png", LAPTOP, keys="1336")
+            photograph(browser, f"{page}?queue=study.review", given.all / "groups.png", keys="1336")
             for item in service.lease("study.review", "grace"):
                 service.skip(item)
-            photograph(browser, f"{page}?queue=study.review", given.all / "last.png", LAPTOP)
+            photograph(browser, f"{page}?queue=study.review", given.all / "last.png")
             for item in service.lease("study.review", "bob"):
                 service.answer(item, outcome="unusable")
-            photograph(browser, f"{page}?queue=study.review", given.all / "empty.png", LAPTOP, dark=True)
+            photograph(browser, f"{page}?queue=study.review", given.all / "empty.png", dark=True)
 
 
 if __name__ == "__main__":

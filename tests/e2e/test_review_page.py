@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from redis import Redis
 
 from embedded.stack import Gateway, Valkey
@@ -119,7 +121,7 @@ def test_three_items_are_reviewed_by_keyboard_alone(gateway: Gateway, service: C
     press_then_next(page, "n", "Enter")
     expect(page.locator("main")).to_have_attribute("data-screen", "empty")
     expect(page.locator("[data-hook=answered]")).to_have_text("3")
-    expect(page.locator("[data-hook=last]")).to_have_text("None of these · saved")
+    expect(page.locator("[data-hook=last]")).to_have_text("Last answer: None of these · saved")
     assert final(service, first)["labels"] == ["other"]
     assert final(service, second)["labels"] == ["red"]
     assert final(service, third) | {"labels": [], "outcome": "none_of_these", "by": "people"} == final(service, third)
@@ -143,6 +145,40 @@ def test_only_what_was_painted_counts_as_shown(
         press_then_next(page, "u", "u")
         eventually(lambda: shown(second))
     assert final(service, first)["outcome"] == "unusable"
+
+
+def test_an_image_that_is_not_there_yet_takes_no_answer(
+    gateway: Gateway, service: Client, context: BrowserContext
+) -> None:
+    (only,) = sent(service, 1)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    context.route("**/image", hold)
+    page, _ = opened(context, f"{gateway.url}/review")
+    page.wait_for_selector("[data-label=other]")
+    page.keyboard.type("44nn")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_have_attribute("data-screen", "reviewing")
+    assert page.locator("[data-answer=present]").count() == 0
+    held[0].continue_()
+    press_then_next(page, "1", "Enter")
+    assert final(service, only)["labels"] == ["red"]
+
+
+def test_an_image_that_cannot_be_shown_is_called_unusable(
+    gateway: Gateway, service: Client, context: BrowserContext
+) -> None:
+    (only,) = sent(service, 1)
+    for blob in (gateway.data / "blobs").rglob("*"):
+        if blob.is_file():
+            blob.unlink()
+    page, _ = opened(context, f"{gateway.url}/review")
+    expect(page.locator("[data-hook=frame]")).to_contain_text("cannot be shown")
+    page.keyboard.type("44uu")
+    assert final(service, only)["outcome"] == "unusable"
 
 
 def test_leaving_gives_the_items_back(gateway: Gateway, service: Client, context: BrowserContext) -> None:
@@ -210,7 +246,7 @@ def test_an_answer_outlives_a_reload(gateway: Gateway, service: Client, context:
     context.unroute("**/verdict")
     page.reload()
     assert final(service, first)["labels"] == ["other"]
-    expect(page.locator("[data-hook=last]")).to_have_text("Other · saved")
+    expect(page.locator("[data-hook=last]")).to_have_text("Last answer: Other · saved")
 
 
 def test_a_key_is_asked_for(tmp_path: Path, valkey: Valkey, context: BrowserContext) -> None:
@@ -232,6 +268,7 @@ def test_a_key_is_asked_for(tmp_path: Path, valkey: Valkey, context: BrowserCont
         sent(caller, 1, view="second")
         page.reload()  # the key is remembered while the tab lives
         ready(page)
+        page.close()  # a waiting page would hold up the gateway's end
     assert [each for each in complaints if "401" not in each] == []
     _forget(valkey)
 
@@ -294,3 +331,36 @@ def test_the_page_carries_nothing_inline(gateway: Gateway, context: BrowserConte
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert complaints == []
+
+
+def test_the_colours_are_legible_in_light_and_dark() -> None:
+    """WCAG 2 AA: contrast 4.5 for text, 3 for marks."""
+    sheet = files("triage").joinpath("static/review/review.css").read_text()
+    texts = {
+        "ink": ("panel", "ground", "tint"), "quiet": ("panel", "ground", "stage", "tint", "track"),
+        "accent": ("panel", "tint"), "on-accent": ("accent",), "warn": ("warn-ground",), "wrong": ("panel",),
+        "ground": ("ink",),
+    }  # fmt: skip
+    marks = {"edge": ("panel", "track"), "bar": ("panel", "track")}
+    themes = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        colours = dict(re.findall(r"--([\w-]+): #([0-9a-f]{6})", theme))
+        for pairs, least in ((texts, 4.5), (marks, 3.0)):
+            for front, grounds in pairs.items():
+                for ground in grounds:
+                    assert contrast(colours[front], colours[ground]) >= least, (front, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours, `rrggbb`."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (part / 255 for part in bytes.fromhex(colour))
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

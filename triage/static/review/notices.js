@@ -22,7 +22,7 @@ export function notice(words) {
 
 /** The last answer and whether the service has it: `sending`, `saved` or `refused`. */
 export function last(said, fate) {
-  hooks.last.textContent = `${said} · ${fate}`;
+  hooks.last.textContent = `Last answer: ${said} · ${fate}`;
   hooks.last.dataset.fate = fate;
 }
 
