@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ from triage.catalog import Catalog
 from triage.errors import NotFound, PreconditionFailed
 from triage.journal import sync_folder
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
+Name = Annotated[str, Field(pattern=_NAME.pattern)]
+"""Of a project or a site: it stands in paths, lease tokens and Redis keys."""
 _STORED_ONLY = ImageSpec(height=1, width=1)
 
 
@@ -112,6 +115,11 @@ class Control:
         there = set()
         for path in sorted(self.folder.glob("projects/*/sites/*.json")):
             project, name = path.parent.parent.name, path.stem
+            if not (_NAME.fullmatch(project) and _NAME.fullmatch(name)):
+                self.problems[f"{project}/{name}"] = (
+                    f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
+                )
+                continue
             there.add((project, name))
             content = path.read_bytes()
             known = self._sites.get((project, name))
@@ -125,6 +133,7 @@ class Control:
                 self.problems[f"{project}/{name}"] = str(error)
         for gone in set(self._sites) - there:
             del self._sites[gone]
+            self.problems.pop("/".join(gone), None)
         self._read_at = time.monotonic()
 
     def open(self, project: str, name: str, content: bytes) -> Site:

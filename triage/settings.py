@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
-from model_store.errors import DocumentError, document_error
+from model_store.errors import document_error
 from triage.errors import SettingsError
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -29,10 +31,10 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname
     )
     """Names this gateway's journal; two gateways on one journal folder need two names."""
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
     api_key: SecretStr | None = None
     """Bearer key of every caller and reviewer. Without one the gateway listens on loopback only."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
     redis_url: str = "redis://127.0.0.1:6379/0"
     redis_timeout_s: Annotated[float, Field(gt=0)] = 2.0
     classifier: Literal["torchserve", "inprocess"] = "torchserve"
@@ -53,11 +55,19 @@ class Settings(BaseSettings):
     source_fields: tuple[str, ...] = ()
     """Names of caller metadata that may be recorded."""
 
-    @model_validator(mode="after")
-    def _closed_by_default(self) -> Self:
-        if self.api_key is None and self.host not in _LOOPBACK:
+    @field_validator("api_key")
+    @classmethod
+    def _a_key_is_something(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not key.get_secret_value().strip():
+            raise ValueError("the key is empty; set one, or leave it out to listen on loopback only")
+        return key
+
+    @field_validator("host")
+    @classmethod
+    def _closed_by_default(cls, host: str, others: ValidationInfo) -> str:
+        if others.data.get("api_key") is None and host not in _LOOPBACK:
             raise ValueError("listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1")
-        return self
+        return host
 
     @property
     def journal_folder(self) -> Path:
@@ -70,28 +80,48 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, file: Path | None = None, **arguments: Any) -> Settings:
         """Settings from arguments, environment and an optional TOML file. Raises SettingsError with one line."""
-        try:
-            given = tomllib.loads(file.read_text()) if file else {}
-        except OSError as error:
-            raise SettingsError(f"{file}: {error.strerror}; name an existing TOML file") from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{file}: {error}; mend the TOML") from None
+        given = _read(file) if file else {}
         unknown = sorted(set(given) - set(cls.model_fields))
         if unknown:
             raise SettingsError(f"{file}: {unknown[0]} is not a known key; remove it or mend its spelling")
+        named = {name: value for name, value in arguments.items() if value is not None}
+        environment = {name for name in cls.model_fields if _in_environment(name) is not None}
+        source = {
+            **dict.fromkeys(given, str(file)),
+            **{name: _variable(name) for name in environment},
+            **dict.fromkeys(named, "argument"),
+        }
         try:
-            overridden = {name for name in given if cls._from_environment(name)}
-            lower = {name: value for name, value in given.items() if name not in overridden}
-            return cls(**{**lower, **{name: value for name, value in arguments.items() if value is not None}})
+            return cls(**{**{name: value for name, value in given.items() if name not in environment}, **named})
         except ValidationError as error:
-            raise SettingsError(str(_named(file, error))) from None
+            key = str(next(iter(error.errors()[0]["loc"]), ""))
+            if key == "api_key":  # the line is shown to people, and the value is nobody's
+                said = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise SettingsError(f"{source[key]}: {key}: {said[:1].lower()}{said[1:]}") from None
+            raise SettingsError(str(document_error(source.get(key, "settings"), error))) from None
+        except UnreadableVariable as error:
+            key = next(name for name in sorted(environment) if f'"{name}"' in str(error))
+            raise SettingsError(
+                f"{_variable(key)}: {key} = {_in_environment(key)!r}: it is a list; write it as JSON, "
+                'like ["one", "two"]'
+            ) from None
 
-    @staticmethod
-    def _from_environment(name: str) -> bool:
-        import os
 
-        return f"TRIAGE_{name.upper()}" in os.environ
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; name an existing TOML file") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file}: it is not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: {error}; mend the TOML") from None
 
 
-def _named(file: Path | None, error: ValidationError) -> DocumentError:
-    return document_error(file or "settings (TRIAGE_* or argument)", error)
+def _variable(name: str) -> str:
+    return f"TRIAGE_{name.upper()}"
+
+
+def _in_environment(name: str) -> str | None:
+    """The value of a setting's variable, whose name counts in any case; None when it is not set."""
+    return next((value for key, value in os.environ.items() if key.upper() == _variable(name)), None)

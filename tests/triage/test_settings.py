@@ -1,0 +1,143 @@
+"""Settings: argument > environment > file > default; each mistake is one line; the page lists every one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from triage.errors import SettingsError
+from triage.settings import Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.upper().startswith("TRIAGE_"):
+            monkeypatch.delenv(name)
+
+
+def file(folder: Path, text: str) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(path: Path | None = None, **arguments: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(path, **arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_each_source_gives_way_to_the_one_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file(tmp_path, "port = 1001\nlease_s = 11\nthreads = 3\n")
+    assert Settings.load().port == 8080
+    assert Settings.load(path).port == 1001
+    monkeypatch.setenv("TRIAGE_PORT", "1002")
+    monkeypatch.setenv("TRIAGE_LEASE_S", "12")
+    loaded = Settings.load(path, port=1003, lease_s=None)
+    assert (loaded.port, loaded.lease_s, loaded.threads, loaded.suggestions) == (1003, 12, 3, 5)
+
+
+def test_the_environment_is_read_in_any_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("triage_port", "1002")
+    assert Settings.load(file(tmp_path, "port = 1001\n")).port == 1002
+
+
+def test_folders_follow_from_the_data_folder_unless_named(tmp_path: Path) -> None:
+    settings = Settings.load(data=tmp_path)
+    assert (settings.journal_folder, settings.blob_folder) == (tmp_path / "journal", tmp_path / "blobs")
+    named = Settings.load(data=tmp_path, journal=tmp_path / "j", blobs=tmp_path / "b")
+    assert (named.journal_folder, named.blob_folder) == (tmp_path / "j", tmp_path / "b")
+
+
+def test_the_key_shows_nowhere(tmp_path: Path) -> None:
+    settings = Settings.load(api_key="open sesame")
+    assert "sesame" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "open sesame"
+    assert "12345" not in refused(file(tmp_path, "api_key = 12345\n"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gateway"])
+def test_beyond_loopback_a_key_is_needed(host: str) -> None:
+    assert refused(host=host) == (
+        f"argument: host = '{host}': listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1"
+    )
+    assert Settings.load(host=host, api_key="k" * 16).host == host
+
+
+@pytest.mark.parametrize("key", ["", "   "])
+def test_an_empty_key_is_no_key(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TRIAGE_API_KEY=$UNSET` must not open the service to everybody who sends no key."""
+    monkeypatch.setenv("TRIAGE_API_KEY", key)
+    assert "the key is empty; set one, or leave it out to listen on loopback only" in refused(host="0.0.0.0")
+    assert "the key is empty" in refused()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prot = 1", "prot is not a known key; remove it or mend its spelling"),
+        ('port = "x"', "port = 'x': input should be a valid integer"),
+        ("port = 70000", "port = 70000: input should be less than or equal to 65535"),
+        ('classifier = "triton"', "classifier = 'triton': input should be 'torchserve' or 'inprocess'"),
+        ("classify_timeout_s = 0", "classify_timeout_s = 0: input should be greater than 0"),
+        ('node = "a/b"', "node = 'a/b': string should match pattern"),
+        ("port = ", "mend the TOML"),
+        ("[gateway]\nport = 1", "gateway is not a known key"),
+        ('source_fields = "a"', "source_fields = 'a': "),
+    ],
+)
+def test_a_mistake_in_a_file_names_file_key_value_and_mend(tmp_path: Path, text: str, says: str) -> None:
+    path = file(tmp_path, text)
+    told = refused(path)
+    assert told.startswith(f"{path}: ")
+    assert says in told
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert (
+        refused(tmp_path / "no.toml")
+        == f"{tmp_path / 'no.toml'}: No such file or directory; name an existing TOML file"
+    )
+    assert refused(tmp_path) == f"{tmp_path}: Is a directory; name an existing TOML file"
+    (tmp_path / "latin.toml").write_bytes(b'node = "caf\xe9"')
+    assert refused(tmp_path / "latin.toml") == f"{tmp_path / 'latin.toml'}: it is not UTF-8 text; save it as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("TRIAGE_PORT", "x", "TRIAGE_PORT: port = 'x': input should be a valid integer"),
+        ("TRIAGE_SOURCE_FIELDS", "ward,scanner", "TRIAGE_SOURCE_FIELDS: source_fields = 'ward,scanner': "),
+        ("TRIAGE_LEASE_S", "0", "TRIAGE_LEASE_S: lease_s = '0': input should be greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable_and_not_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert refused(file(tmp_path, "threads = 1")).startswith(says)
+
+
+def test_lists_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_SOURCE_FIELDS", '["ward", "scanner"]')
+    assert Settings.load().source_fields == ("ward", "scanner")
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE))
+    assert set(rows) == set(Settings.model_fields)
+    for name, field in Settings.model_fields.items():
+        told = rows[name].strip()
+        if field.default_factory is not None or field.default in (None, ()):
+            assert not told.startswith("`"), f"{name}: the page gives the default {told}"
+        else:
+            assert told == f"`{field.default}`", f"{name}: the page gives the default {told}"
