@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from embedded.declare import go_live
+from embedded.declare import declared, go_live
 from embedded.demo import REVIEWED, Demo, account, write_summary
 from embedded.ports import free_ports, is_free
 from embedded.process import StartError
@@ -21,6 +21,7 @@ from handlers.errors import HandlersError
 from model_store import bundle as bundles
 from model_store import rules as rule_files
 from model_store.errors import ModelStoreError
+from training import sample
 
 PORT = 8080
 
@@ -37,7 +38,7 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
         made.prepare()
         with Stack(made.data, PORT if is_free(PORT) else free_ports(1)[0]) as stack:
             gateway = made.start(stack)
-            sent = made.stream(gateway)
+            sent = made.stream(gateway, sample.images("test"))
             reviewed = made.review(gateway, sent)
             checked = made.audit(gateway, sent)
             summary = account(made, sent, {"reviewed": reviewed, **checked})
@@ -56,16 +57,15 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Data folder of a trained model."
-)
-@click.option("--model", required=True, help="name/version in the data folder.")
-@click.option("--rules", help="Digest of the rules to answer by; without, everything is assisted.")
+@click.option("--data", type=click.Path(path_type=Path), envvar="TRIAGE_DATA", default=Path("data"), show_default=True)
+@click.option("--model", help="name/version to serve; without, the model of the site that the folder declares.")
+@click.option("--rules", help="Digest of the rules to answer by; with --model alone everything is assisted.")
 @click.option("--port", default=PORT, show_default=True)
-def up(data: Path, model: str, rules: str | None, port: int) -> None:
+def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
     """Valkey, TorchServe and the gateway over an existing data folder; Ctrl-C drains and stops."""
     console = Console()
     try:
+        model, rules = (model, rules) if model else declared(data)
         bundle = bundles.find(data, model)
         found = rule_files.find(data, rules) if rules else None
         with Stack(data, port) as stack:
@@ -88,23 +88,26 @@ def _until_told_to_stop() -> None:
 
 def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
     classes = Table(title="What each class may do", title_justify="left")
-    for column in ("class", "state", "answers above", "certified precision", "answered", "right", "what it lacks"):
+    for column in ("class", "state", "answers above", "certified precision", "answered", "right"):
         classes.add_column(column)
     for label, each in summary["classes"].items():
         bound = f">= {each['certified_bound']:.3f}" if each["certified_bound"] else ""
         threshold = f"{each['threshold']:.3f}" if each["state"] == "automatic" else ""
         counts = (str(each["answered"]), str(each["right"])) if each["state"] == "automatic" else ("", "")
-        classes.add_row(label, each["state"], threshold, bound, *counts, each["lacks"])
+        classes.add_row(label, each["state"], threshold, bound, *counts)
     console.print(classes)
+    for label, each in summary["classes"].items():
+        if each["lacks"]:
+            console.print(f"  [bold]{label}[/bold] does not answer: {each['lacks']}")
     triage = Table(title=f"What became of {summary['images']:,} images", title_justify="left", show_header=False)
     for route, count in sorted(summary["routes"].items()):
         triage.add_row(route, f"{count:,}")
     for reason, count in sorted(summary["reasons"].items()):
         triage.add_row(f"  because {reason}", f"{count:,}")
-    triage.add_row(
-        "automatic answers that were right",
-        f"{summary['precision']:.3f} (95% upper bound {summary['precision_upper_95']:.3f}, promised {summary['target']:.2f})",
-    )
+    if summary["precision"] is not None:
+        bound, target = summary["precision_upper_95"], summary["target"]
+        found = f"{summary['precision']:.3f} (95% upper bound {bound:.3f}, promised {target:.2f})"
+        triage.add_row("automatic answers that were right", found)
     unseen = summary["never_seen_class"]
     triage.add_row(
         f"never seen in training ({', '.join(unseen['labels'])})",

@@ -1,11 +1,27 @@
-"""Declares the default site of a gateway through its own HTTP interface."""
+"""The default site: what a data folder declares, and declaring it through the gateway's own HTTP interface."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import httpx
 
 from model_store.bundle import Bundle
+from model_store.errors import ModelStoreError
 from model_store.rules import Rules
+from triage.catalog import Catalog
+from triage.control import Control
+
+
+def declared(data: Path) -> tuple[str, str | None]:
+    """Model and rules of the site default/default in a data folder. Raises ModelStoreError with the mend."""
+    control = Control(data / "control", Catalog(data))
+    control.poll()
+    for site in control.sites:
+        if (site.project, site.name) == ("default", "default") and site.document.model:
+            return site.document.model, site.document.rules
+    why = control.problems.get("default/default", "it declares no site default/default with a model")
+    raise ModelStoreError(f"{data} cannot be served: {why}; name one with --model")
 
 
 def go_live(url: str, bundle: Bundle, rules: Rules | None) -> None:

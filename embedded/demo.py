@@ -25,6 +25,7 @@ from model_store.record import PredictionRecord
 from model_store.rules import Rules
 from training import sample
 from training.images import LabelledImage
+from training.recipe import Recipe
 from training.statistics import upper_bound
 from triage.catalog import Catalog
 from triage.client import Client
@@ -44,6 +45,7 @@ class Demo:
     folder: Path
     say: Any
     seconds: dict[str, float] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=training.recipe.sample)
     bundle: Bundle | None = None
     rules: Rules | None = None
 
@@ -63,11 +65,10 @@ class Demo:
         """Trains and certifies on the shipped sample, afresh."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.data.mkdir(parents=True)
-        recipe = training.recipe.sample()
         with self.stage("train", "Training on the shipped sample"):
-            self.bundle = training.train.run(recipe, self.data).bundle
+            self.bundle = training.train.run(self.recipe, self.data).bundle
         with self.stage("certify", "Certifying each class on images the model never saw"):
-            self.rules = training.certify.run(self.bundle, recipe, self.data)
+            self.rules = training.certify.run(self.bundle, self.recipe, self.data)
         return self.bundle, self.rules
 
     def start(self, stack: Stack) -> Gateway:
@@ -80,9 +81,8 @@ class Demo:
             go_live(gateway.url, self.bundle, self.rules)
         return gateway
 
-    def stream(self, gateway: Gateway) -> list[tuple[LabelledImage, dict[str, Any]]]:
-        """Sends the held-out stream; every prediction beside the image it is of."""
-        images = sample.images("test")
+    def stream(self, gateway: Gateway, images: list[LabelledImage]) -> list[tuple[LabelledImage, dict[str, Any]]]:
+        """Sends a held-out stream; every prediction beside the image it is of."""
         words = f"Sending {len(images):,} images the model never saw, from {CLIENTS} clients"
         with self.stage("stream", words), Client(gateway.url) as client, ThreadPoolExecutor(CLIENTS) as pool:
             predictions = list(pool.map(lambda image: client.predict(image.encoded()), images))

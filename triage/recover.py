@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from model_store.record import PredictionRecord, Record
 from triage.catalog import Catalog
+from triage.errors import NotFound
 from triage.ids import now_us
 from triage.index import Index
 from triage.journal import nodes, read
@@ -15,9 +16,11 @@ from triage.settings import Settings
 
 async def recover(settings: Settings) -> dict[str, int]:
     """Records read, items waiting and leased afterwards. Raises IndexAway. Safe beside running gateways."""
+    folders = nodes(settings.journal_folder)
+    if not folders:
+        raise NotFound(f"{settings.journal_folder} holds no journal; name the gateways' data folder with --data")
     reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
     index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
-    folders = nodes(settings.journal_folder)
 
     def records() -> Iterator[Record]:
         for folder in folders:
