@@ -14,7 +14,7 @@ from triage.blobs import LocalBlobs
 from triage.catalog import Catalog
 from triage.control import Control
 from triage.desk import Desk
-from triage.errors import TriageError
+from triage.errors import SettingsError, TriageError
 from triage.index import Index
 from triage.inprocess_classifier import InProcessClassifier
 from triage.intake import Intake
@@ -26,6 +26,8 @@ from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
 from triage.routes import control, operations, predictions, reviewing
+from triage.routes.bounded import Bounded
+from triage.routes.counting import Counted
 from triage.routes.replies import install
 from triage.settings import Settings
 from triage.torchserve_classifier import TorchServeClassifier
@@ -40,7 +42,11 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.parts = await _start(settings, counted, stack)
+            try:
+                app.state.parts = await _start(settings, counted, stack)
+            except SettingsError as error:
+                app.state.refused = error  # the server would only log where it was raised
+                raise
             yield
             app.state.parts.stopping.set()
 
@@ -49,6 +55,8 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         app.include_router(router)
     operations.mount_static(app)
     install(app)
+    app.add_middleware(Bounded)
+    app.add_middleware(Counted, metrics=counted)
     return app
 
 

@@ -51,9 +51,14 @@ class SegmentJournal:
         return self._end
 
     def start(self) -> None:
-        """Raises SettingsError when another gateway of this name writes here."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        """Raises SettingsError when another gateway of this name writes here, or nobody can."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise SettingsError(
+                f"{self.folder} cannot be written ({error.strerror}); mend its owner, or set TRIAGE_JOURNAL to another folder"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from types import FrameType
 
 import msgspec
 import uvicorn
 
 from triage.app import create_app
+from triage.errors import SettingsError
+from triage.parts import Parts
 from triage.settings import Settings
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -30,14 +33,32 @@ class _JsonFormatter(logging.Formatter):
 
 
 def run(settings: Settings) -> None:
-    """Blocks until the gateway is told to stop. In-flight requests are finished first."""
+    """Blocks until the gateway is told to stop. In-flight requests are finished first. Raises SettingsError."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings), host=settings.host, port=settings.port, loop="uvloop", http="httptools",
-            access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
-            limit_concurrency=4 * settings.max_in_flight,
-        )
-    ).run()  # fmt: skip
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, loop="uvloop", http="httptools",
+        access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
+        limit_concurrency=4 * settings.max_in_flight,
+    )  # fmt: skip
+    # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: getattr(app.state, "refused", None) is None)
+    try:
+        _Server(config).run()
+    except SystemExit:
+        refused: SettingsError | None = getattr(app.state, "refused", None)
+        if refused is not None:
+            raise refused from None
+        raise
+
+
+class _Server(uvicorn.Server):
+    """Tells streams and long polls to end as soon as a signal arrives, before it waits for connections to close."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        parts: Parts | None = getattr(self.config.app.state, "parts", None)  # type: ignore[union-attr]
+        if parts is not None:
+            parts.stopping.set()
+        super().handle_exit(sig, frame)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 
 from embedded.stack import Valkey
-from tests.services import Data, make_data, running_valkey
+from tests.services import Data, make_data, running_gateway, running_valkey
 from tests.triage.gateway_parts import Wired, wired
+from tests.triage.serving import KEY, Served
 from triage.redis_reviews import RedisReviews
 
 
@@ -45,3 +47,18 @@ async def gateway(data: Data, valkey: Valkey, redis: Redis) -> AsyncIterator[Wir
     """All parts of a gateway over `data`, its background steps at a standstill."""
     async with wired(data, valkey.url) as parts:
         yield parts
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway process with a key, over its own Valkey, for the tests of one module."""
+    folder = tmp_path_factory.mktemp("served")
+    made = make_data(folder / "data")
+    with (
+        running_valkey(folder / "valkey") as server,
+        running_gateway(made.folder, server.url, api_key=KEY, max_body_bytes="200000", lease_s="60") as gateway,
+        httpx.Client(
+            base_url=gateway.url, trust_env=False, timeout=30, headers={"Authorization": f"Bearer {KEY}"}
+        ) as http,
+    ):
+        yield Served(made, gateway, server, http)

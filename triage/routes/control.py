@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
+from model_store.errors import ModelStoreError
 from model_store.record import EventRecord
 from triage.control import Name, SiteDocument
-from triage.errors import PreconditionFailed
+from triage.errors import NotFound, PreconditionFailed
 from triage.ids import new_id, now_us
 from triage.parts import Parts
 from triage.routes.replies import authorize, json_reply
 from triage.schemas import Problem
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["control"])
+
+Version = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 @router.get("/projects/{project}/sites/{site}", response_model=SiteDocument, responses={404: {"model": Problem}})
@@ -48,17 +52,23 @@ async def put(
     return json_reply(changed.document.model_dump(), headers={"ETag": changed.etag})
 
 
-@router.get("/models/{name}/{version}", responses={422: {"model": Problem}})
-async def model(request: Request, name: str, version: str) -> Response:
+@router.get("/models/{name}/{version}", responses={404: {"model": Problem}})
+async def model(request: Request, name: Name, version: Version) -> Response:
     """A bundle's manifest and digest."""
     parts: Parts = request.app.state.parts
-    bundle = await asyncio.to_thread(parts.control.catalog.bundle, f"{name}/{version}")
+    try:
+        bundle = await asyncio.to_thread(parts.control.catalog.bundle, f"{name}/{version}")
+    except ModelStoreError as error:
+        raise NotFound(str(error)) from None
     return json_reply({"digest": bundle.digest, "manifest": bundle.manifest.model_dump(mode="json")})
 
 
-@router.get("/rules/{digest}", responses={422: {"model": Problem}})
-async def rules(request: Request, digest: str) -> Response:
+@router.get("/rules/{digest}", responses={404: {"model": Problem}})
+async def rules(request: Request, digest: Digest) -> Response:
     """Rules with their certificates."""
     parts: Parts = request.app.state.parts
-    found = await asyncio.to_thread(parts.control.catalog.rules, digest)
+    try:
+        found = await asyncio.to_thread(parts.control.catalog.rules, digest)
+    except ModelStoreError as error:
+        raise NotFound(str(error)) from None
     return json_reply(found.model_dump(mode="json"))

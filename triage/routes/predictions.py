@@ -40,7 +40,7 @@ async def predict(
 ) -> Response:
     """Reads one image. The body is the image's bytes; what they are is read from them and not from Content-Type."""
     parts: Parts = request.app.state.parts
-    kind = request.headers.get("content-type", "")
+    kind = request.headers.get("content-type", "").lower()
     if kind.startswith(_NOT_YET):
         raise NotAnImage(
             f"a body of {kind.split(';')[0]} is not taken; send the image's bytes (curl --data-binary @FILE)"
@@ -48,13 +48,10 @@ async def predict(
     if parts.in_flight >= parts.settings.max_in_flight:
         raise Busy(f"{parts.in_flight} predictions are in flight; send this one again in a moment")
     parts.in_flight += 1
-    started = time.perf_counter()
     try:
         image = await read_body(request, parts.settings.max_body_bytes)
         source = {name: value for name in parts.settings.source_fields if (value := request.query_params.get(name))}
-        reply = json_reply(await parts.intake.predict(image, Asked(project, site, case, view, role, source)))
-        parts.metrics.request_seconds.labels("/v1/predictions").observe(time.perf_counter() - started)
-        return reply
+        return json_reply(await parts.intake.predict(image, Asked(project, site, case, view, role, source)))
     finally:
         parts.in_flight -= 1
 
@@ -68,7 +65,7 @@ async def show(request: Request, prediction_id: str, wait: Annotated[float, Quer
     deadline = time.monotonic() + wait
     while True:
         view, final, _ = await parts.reviews.view(prediction_id)
-        if final is not None or time.monotonic() >= deadline:
+        if final is not None or time.monotonic() >= deadline or parts.stopping.is_set():
             return json_reply(_state(view, final))
         await asyncio.sleep(_POLL_S)
 

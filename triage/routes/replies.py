@@ -30,13 +30,13 @@ def problem(title: str, status: int, detail: str, kind: str, retry_after: int | 
     return Response(_encoder.encode(body), status, headers, PROBLEM)
 
 
-def authorize(request: Request) -> None:
+async def authorize(request: Request) -> None:
     """Raises NotAuthorized unless the request carries the service's key; without a key only loopback is listened on."""
     key = request.app.state.parts.settings.api_key
     if key is None:
         return
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
         raise NotAuthorized("send the service's key as 'Authorization: Bearer KEY'")
 
 
@@ -58,7 +58,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem("The request cannot be read", 422, f"{where}: {first['msg']}; see /openapi.json", "request")
+        said = f"{where}: {first['msg']}; see /openapi.json".encode(errors="replace").decode()  # half a surrogate pair
+        return problem("The request cannot be read", 422, said, "request")
 
     async def framework(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -66,8 +67,13 @@ def install(app: FastAPI) -> None:
             str(error.detail), error.status_code, f"{error.detail}; see /openapi.json for what there is", "http"
         )
 
+    async def fault(request: Request, _: Exception) -> Response:  # logged with its traceback by the server
+        said = f"{request.url.path} met a fault of the service; its log says which, and repeating may work"
+        return problem(TriageError.title, 500, said, "internal")
+
     app.add_exception_handler(TriageError, ours)
     app.add_exception_handler(ImageError, image)
     app.add_exception_handler(ModelStoreError, document)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, fault)

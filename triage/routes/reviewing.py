@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from triage.answers import when
-from triage.errors import BadRequest, IndexAway
+from triage.errors import BadRequest, IndexAway, NotFound
 from triage.ids import now_us
 from triage.parts import Parts
 from triage.review import Lease, LeaseToken
@@ -55,11 +55,15 @@ async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
     parts: Parts = request.app.state.parts
     deadline = time.monotonic() + body.wait
     while not (leases := await parts.desk.lease(queue, body.reviewer, body.count, body.seconds)):
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or parts.stopping.is_set():
             break
         await asyncio.sleep(_POLL_S)
-        if await request.is_disconnected():  # an item leased for somebody who left would be kept from everybody
+        if await request.is_disconnected():
             break
+    if leases and await request.is_disconnected():  # nobody will read them: they would be kept from everybody else
+        for each in leases:
+            await parts.desk.give_back(each.token)
+        leases = []
     return json_reply({"items": [_leased(each) for each in leases], **_answerable(parts, queue)})
 
 
@@ -139,7 +143,12 @@ async def outcomes(
 
 
 async def _queue(parts: Parts, name: str) -> dict[str, object]:
-    answerable = _answerable(parts, name)
+    try:
+        answerable = _answerable(parts, name)
+    except NotFound:
+        if name not in await parts.reviews.queues():
+            raise
+        answerable = {"labels": [], "groups": []}  # its sites are gone and its items are not: they must not be hidden
     stats = await parts.reviews.stats(name, now_us())
     return {
         "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,

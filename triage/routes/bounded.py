@@ -1,0 +1,32 @@
+"""Bounds bodies that are no images: FastAPI reads a JSON body whole, and before it asks who sent it."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LIMIT = 2**20
+_OWN_LIMIT = "/v1/predictions"
+
+
+class Bounded:
+    """ASGI middleware. Images are counted by their own route, against the setting `max_body_bytes`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == _OWN_LIMIT:
+            await self._app(scope, receive, send)
+            return
+        size = 0
+
+        async def measured() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > LIMIT:
+                raise HTTPException(413, f"The body has more than {LIMIT:,} bytes")
+            return message
+
+        await self._app(scope, measured, send)
