@@ -41,7 +41,10 @@ async def put(
     """Replaces a document (`If-Match: ETAG`) or declares a site (`If-None-Match: *`). The change is journaled."""
     parts: Parts = request.app.state.parts
     if if_match is None and if_none_match != "*":
-        raise PreconditionFailed("send If-Match with the ETag you read, or If-None-Match: * to declare a new site")
+        raise PreconditionFailed(
+            "the change says nothing of what it replaces; send If-Match with the ETag you read, or If-None-Match: * to declare "
+            "a new site"
+        )
     changed, before = await asyncio.to_thread(parts.control.put, project, site, body, if_match)
     await parts.recorder.record(
         EventRecord(
