@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import aiohttp
@@ -20,6 +21,8 @@ _BY_STATUS = {
     kind.status: kind
     for kind in (image_errors.EmptyImage, image_errors.ImageTooLarge, image_errors.FormatNotAllowed, UnusableImage)
 }
+
+_IN_ONE = 2**20
 
 
 class TorchServeClassifier:
@@ -61,7 +64,9 @@ class TorchServeClassifier:
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
         try:
             async with self._session.post(
-                f"{self._url}/predictions/{name}", data=image, headers={"Content-Type": "application/octet-stream"}
+                f"{self._url}/predictions/{name}",
+                data=_body(image),
+                headers={"Content-Type": "application/octet-stream"},
             ) as reply:
                 body = await reply.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -74,6 +79,11 @@ class TorchServeClassifier:
         if reply.status in _BY_STATUS and reply.headers.get("Content-Type", "").startswith("application/problem+json"):
             raise _BY_STATUS[reply.status](_detail(body))
         raise ClassifierUnavailable(f"{self._url} answered {reply.status}")
+
+
+def _body(image: bytes) -> bytes | io.BytesIO:
+    """Large bodies are written in parts: in one they would hold the event loop up."""
+    return image if len(image) < _IN_ONE else io.BytesIO(image)
 
 
 def _detail(body: bytes) -> str:
