@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 from collections import Counter
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,3 +78,19 @@ def test_png_is_a_png_for_any_pixels() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (5, 9), np.uint8)
     with Image.open(io.BytesIO(sample.png(grey))) as opened:
         assert (np.asarray(opened) == grey).all()
+
+
+def test_the_script_makes_the_shipped_pixels_from_the_published_ones() -> None:
+    script = Path(__file__).parents[2] / "scripts" / "make_sample.py"
+    spec = importlib.util.spec_from_file_location("make_sample", script)
+    assert spec is not None
+    assert spec.loader is not None
+    make_sample = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_sample)
+    if not make_sample.SOURCE.is_dir():
+        pytest.skip("the published set is not here; apt-get install dataset-fashion-mnist")
+    images, labels = make_sample.read_source(make_sample.SOURCE)
+    rows = make_sample.draw(labels)
+    assert (images[rows] == sample._pixels()).all()
+    digits = "".join(sample._index()["labels"][split] for split in sample.SPLITS)
+    assert labels[rows].tolist() == [int(digit) for digit in digits]
