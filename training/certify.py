@@ -26,13 +26,13 @@ from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, Certificate, ClassRule, Rules
 from training import data, report, tuning
+from training.binomial import allowed_errors, firings_needed, lower_bound
 from training.data import DataSet
 from training.errors import DataError
 from training.images import UNKNOWN, fingerprint
 from training.recipe import Certification, Recipe
 from training.score import Scores, score
 from training.splits import one_per_case
-from training.statistics import allowed_errors, firings_needed, lower_bound
 from training.tuning import Candidates
 
 

@@ -10,11 +10,11 @@ from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import Rules
 from training import data, report
+from training.binomial import lower_bound, upper_bound
 from training.data import DataSet
 from training.images import UNKNOWN
 from training.recipe import Recipe
 from training.score import Scores, score
-from training.statistics import lower_bound, upper_bound
 
 CONFIDENCE = 0.95
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from model_store import decision
 from model_store.decision import DecisionTable
+from training.binomial import chance_to_pass
 from training.images import UNKNOWN
 from training.recipe import Certification
 from training.score import Scores
-from training.statistics import chance_to_pass
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

@@ -18,12 +18,12 @@ from model_store.decision import DecisionTable
 from model_store.rules import assist_rules
 from tests import bundles
 from training import recipe, tuning
+from training.binomial import allowed_errors, lower_bound
 from training.certify import certify, sequence
 from training.evaluate import evaluate
 from training.images import UNKNOWN
 from training.recipe import Certification, Recipe
 from training.score import Scores
-from training.statistics import allowed_errors, lower_bound
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 KNOBS = Certification(candidates=30, vetoes=(0.1, 0.5))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom, binom, binomtest
 
-from training.statistics import allowed_errors, chance_to_pass, firings_needed, lower_bound, upper_bound
+from training.binomial import allowed_errors, chance_to_pass, firings_needed, lower_bound, upper_bound
 
 targets = st.sampled_from([0.8, 0.9, 0.95, 0.98, 0.99])
 deltas = st.sampled_from([0.1, 0.05, 0.1 / 7, 0.01])
