@@ -35,7 +35,8 @@ def expire(redis: Redis, name: str) -> None:
 def dump(redis: Redis) -> dict[str, Any]:
     """Everything in the database, in a form that two databases can be compared by. Times to live become booleans."""
     found: dict[str, Any] = {}
-    for name in sorted(redis.keys("*")):  # type: ignore[type-var, union-attr]
+    names: Any = redis.keys("*")
+    for name in sorted(names):
         kind = redis.type(name)
         if kind == b"hash":
             content: Any = redis.hgetall(name)
@@ -47,5 +48,5 @@ def dump(redis: Redis) -> dict[str, Any]:
             content = [fields for _, fields in redis.xrange(name)]  # type: ignore[union-attr]
         else:
             content = redis.get(name)
-        found[name.decode()] = (content, redis.ttl(name) > 0)  # type: ignore[operator]
+        found[name.decode()] = (content, int(redis.ttl(name)) > 0)
     return found

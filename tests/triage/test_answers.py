@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.record import PolicySnapshot, PredictionRecord, VerdictRecord
+from model_store.record import PolicySnapshot, PredictionRecord, Route, VerdictRecord
 from tests.bundles import make, rules, schema
 from tests.triage.written import MOMENT, answers, moments, text
 from triage import answers as view
@@ -33,9 +33,10 @@ RULES = _rules()
 
 @st.composite
 def predictions(draw: st.DrawFn) -> PredictionRecord:
+    routes: tuple[Route, ...] = ("automatic", "review", "captured")
     scores = draw(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3))
     read = draw(st.booleans())
-    route = draw(st.sampled_from(["automatic", "review", "captured"] if read else ["review", "captured"]))
+    route = draw(st.sampled_from(routes if read else routes[1:]))
     fires = tuple(draw(st.lists(st.sampled_from(HEADS[:2]), unique=True))) if read else ()
     return PredictionRecord(
         id=draw(text), project=draw(text), site=draw(text), case=draw(st.none() | text), received_at=draw(moments),
@@ -61,7 +62,8 @@ def test_a_view_is_a_prediction_body(record: PredictionRecord, count: int, known
         scores = [each.probability for each in body.suggestions]
         assert scores == sorted(scores, reverse=True)
         by_head = dict(zip(record.heads, record.probabilities(), strict=True))
-        assert all(np.float32(each.probability) == by_head[each.id] for each in (*body.labels, *body.suggestions))
+        assert all(np.float32(each.probability) == by_head[each.id] for each in body.labels)
+        assert all(np.float32(each.probability) == by_head[each.id] for each in body.suggestions)
 
 
 @given(predictions(), st.integers(0, 9))

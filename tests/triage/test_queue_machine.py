@@ -169,7 +169,7 @@ class Queue(RuleBasedStateMachine):
 
 def test_the_queue_is_what_its_model_says(valkey: Valkey) -> None:
     Queue.url = valkey.url
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Queue,
         settings=settings(
             max_examples=60, stateful_step_count=30, deadline=None,

