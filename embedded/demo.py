@@ -24,9 +24,9 @@ from model_store.bundle import Bundle
 from model_store.record import PredictionRecord
 from model_store.rules import Rules
 from training import sample
+from training.binomial import upper_bound
 from training.images import LabelledImage
 from training.recipe import Recipe
-from training.statistics import upper_bound
 from triage.catalog import Catalog
 from triage.client import Client
 from triage.explain import explain
