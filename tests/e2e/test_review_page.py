@@ -184,7 +184,10 @@ def test_an_image_that_cannot_be_shown_is_called_unusable(
 def test_leaving_gives_the_items_back(gateway: Gateway, service: Client, context: BrowserContext) -> None:
     sent(service, 3)
     page, _ = opened(context, f"{gateway.url}/review")
-    eventually(lambda: service.queue(QUEUE)["leased"] == 2)
+    page.wait_for_function(
+        "() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/image')).length === 2"
+    )
+    assert service.queue(QUEUE)["leased"] == 2
     page.goto("about:blank")
     eventually(lambda: (service.queue(QUEUE)["waiting"], service.queue(QUEUE)["leased"]) == (3, 0))
 

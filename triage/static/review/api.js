@@ -34,18 +34,19 @@ export class Api {
     return this.#json("GET", `v1/queues/${encodeURIComponent(name)}`);
   }
 
-  /** `{items, labels, groups, beatMs}`: up to `count` items, waiting up to `wait` seconds for the first. */
-  async lease(queue, reviewer, count, wait) {
+  /** `{items, labels, groups, lastsMs}`: up to `count` items for some `seconds`, waiting up to `wait` s for the first. */
+  async lease(queue, { reviewer, count, seconds, wait, signal }) {
     const path = `v1/queues/${encodeURIComponent(queue)}/leases`;
-    const reply = await this.#call("POST", path, { json: { reviewer, count, wait }, patienceMs: PATIENCE_MS + 1000 * wait });
+    const json = { reviewer, count, seconds, wait };
+    const reply = await this.#call("POST", path, { json, signal, patienceMs: PATIENCE_MS + 1000 * wait });
     const body = await whole(reply.json());
-    const now = Date.parse(reply.headers.get("date")) || Date.now(); // the service's clock, not this computer's
-    const lasts = body.items.map((item) => Date.parse(item.expires_at) - now);
-    return { ...body, beatMs: Math.min(...lasts) / 3 };
+    return { ...body, lastsMs: Math.min(...body.items.map((item) => lasts(reply, item.expires_at))) };
   }
 
-  extend(token) {
-    return this.#json("PATCH", lease(token));
+  /** Keeps a lease; for how many milliseconds from now. */
+  async extend(token) {
+    const reply = await this.#call("PATCH", lease(token));
+    return lasts(reply, (await whole(reply.json())).expires_at);
   }
 
   shown(token) {
@@ -81,7 +82,7 @@ export class Api {
     return whole((await this.#call(method, path, options)).json());
   }
 
-  async #call(method, path, { json, keepalive = false, patienceMs = PATIENCE_MS } = {}) {
+  async #call(method, path, { json, signal, keepalive = false, patienceMs = PATIENCE_MS } = {}) {
     const headers = { Accept: "application/json, image/png" };
     if (json !== undefined) headers["Content-Type"] = "application/json";
     if (this.#key) headers.Authorization = `Bearer ${this.#key}`;
@@ -90,7 +91,7 @@ export class Api {
     try {
       reply = await fetch(new URL(path, ROOT), {
         method, headers, keepalive, cache: "no-store", body: json === undefined ? undefined : JSON.stringify(json),
-        signal: AbortSignal.timeout(patienceMs),
+        signal: AbortSignal.any([AbortSignal.timeout(patienceMs), ...(signal ? [signal] : [])]),
       });
     } catch {
       throw new Away("The service does not answer.");
@@ -98,7 +99,7 @@ export class Api {
     if (reply.ok) return reply;
     if (reply.status === 401) {
       await this.#renewKey(used);
-      return this.#call(method, path, { json, keepalive, patienceMs });
+      return this.#call(method, path, { json, signal, keepalive, patienceMs });
     }
     const detail = await said(reply);
     throw reply.status >= 500 || reply.status === 429 ? new Away(detail) : new Refused(reply.status, detail);
@@ -114,6 +115,11 @@ export class Api {
 
 function lease(token) {
   return `v1/leases/${encodeURIComponent(token)}`;
+}
+
+/** Milliseconds until a moment on the service's clock, which need not be this computer's. */
+function lasts(reply, moment) {
+  return Date.parse(moment) - (Date.parse(reply.headers.get("date")) || Date.now());
 }
 
 async function whole(body) {

@@ -25,6 +25,7 @@ export class Choices {
   update(choice) {
     for (const [id, row] of this.#rows) {
       const answer = choice.of(id) ?? "";
+      if (answer && answer !== row.dataset.answer) row.scrollIntoView({ block: "nearest" });
       row.dataset.answer = answer;
       if (row.getAttribute("role") === "radio") row.setAttribute("aria-checked", String(answer === "present"));
       else row.querySelector(".mark").textContent = answer;

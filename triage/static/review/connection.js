@@ -22,6 +22,7 @@ export class Connection {
           return await call();
         } catch (error) {
           if (!(error instanceof Away)) throw error;
+          if (!wanted()) break;
           this.#failing.add(me);
           this.#changed(error.message);
         }

@@ -5,6 +5,7 @@ import { Refused } from "./api.js";
 
 const HOLD = 2;
 const WAIT_S = 20;
+const UNCLAIMED_S = 30; // of a lease whose page closed before it heard of it; the first heartbeat gives it its full length
 const IDLE_MS = 10 * 60_000;
 const BEAT_MS = [1_000, 60_000];
 
@@ -20,6 +21,7 @@ export class Desk {
   #beatMs = BEAT_MS[0];
   #beatAt = 0;
   #away = false;
+  #asking = null;
 
   /**
    * `prepare(item, labels, groups)` makes what the page shows of a leased item; it has the item's `token`.
@@ -71,8 +73,10 @@ export class Desk {
     return true;
   }
 
-  /** Gives everything back, also while the page is being closed. */
-  clear(keepalive = false) {
+  /** Gives everything back, also while the page is being closed; first of all stops asking, or it would come back. */
+  leave(keepalive = false) {
+    this.#away = true;
+    this.#asking?.abort();
     for (const task of this.#held.splice(0)) this.#giveBack(task.token, keepalive);
   }
 
@@ -93,25 +97,30 @@ export class Desk {
   /** Asks once, so that an empty queue is known at once; then waits at the queue for what comes. */
   async #take() {
     if (document.hidden && this.#held.length === 0) await seen(); // nobody looks: leave the items to those who do
-    const ask = () => this.#api.lease(this.queue, this.reviewer, HOLD - this.#held.length, this.#dry ? WAIT_S : 0);
-    const reply = await this.#connection.insist(ask, () => !this.#away);
+    this.#asking = new AbortController();
+    const { signal } = this.#asking;
+    const ask = () =>
+      this.#api.lease(this.queue, {
+        reviewer: this.reviewer, count: HOLD - this.#held.length, seconds: UNCLAIMED_S, wait: this.#dry ? WAIT_S : 0,
+        signal,
+      });
+    const reply = await this.#connection.insist(ask, () => !signal.aborted);
     if (!reply) return;
     const was = this.#dry;
     this.#dry = reply.items.length === 0;
-    if (this.#away) {
-      for (const item of reply.items) this.#giveBack(item.token);
-      return;
+    if (this.#away) return reply.items.forEach((item) => this.#giveBack(item.token));
+    for (const item of reply.items) {
+      const task = this.#prepare(item, reply.labels, reply.groups);
+      this.#held.push(task);
+      this.#beat(task);
     }
-    if (reply.items.length) this.#beatMs = Math.min(Math.max(reply.beatMs, BEAT_MS[0]), BEAT_MS[1]);
-    for (const item of reply.items) this.#held.push(this.#prepare(item, reply.labels, reply.groups));
     if (reply.items.length || was !== this.#dry) this.#heard.changed();
   }
 
   #tick() {
     const now = Date.now();
     if (!this.#away && now - this.#active > IDLE_MS) {
-      this.#away = true;
-      this.clear();
+      this.leave();
       this.#heard.changed();
     }
     if (now < this.#beatAt) return;
@@ -121,7 +130,8 @@ export class Desk {
 
   async #beat(task) {
     try {
-      await this.#api.extend(task.token);
+      const lasts = await this.#api.extend(task.token);
+      this.#beatMs = Math.min(Math.max(lasts / 3, BEAT_MS[0]), BEAT_MS[1]);
     } catch (error) {
       if (error instanceof Refused) this.drop(task, error); // Away: the next beat tries again
     }

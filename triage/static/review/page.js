@@ -122,7 +122,7 @@ function listen() {
     reviewer: rename,
   };
   for (const [name, act] of Object.entries(clicks)) hooks[name].addEventListener("click", act);
-  addEventListener("pagehide", () => desk.clear(true));
+  addEventListener("pagehide", () => desk.leave(true));
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 
