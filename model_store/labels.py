@@ -91,6 +91,13 @@ class LabelSchema(BaseModel):
                 return label
         raise KeyError(label_id)
 
+    def group(self, group_id: str) -> Group:
+        """Raises KeyError."""
+        for group in self.groups:
+            if group.id == group_id:
+                return group
+        raise KeyError(group_id)
+
     def members(self, group_id: str) -> tuple[str, ...]:
         """Ids of the labels in a group, in schema order."""
         return tuple(label.id for label in self.labels if label.group == group_id)

@@ -119,7 +119,9 @@ class Rules(BaseModel):
         return copied
 
     def check_fits(self, bundle_digest: str, manifest: Manifest) -> None:
-        """Raises DocumentError when these rules are not for this bundle, or miss or invent a label."""
+        """Raises DocumentError when these rules are not for this bundle, miss or invent a label, or let two members of an
+        exclusive group answer at once.
+        """
         if self.bundle != bundle_digest:
             raise DocumentError(
                 f"rules {self.digest[:19]} are for the bundle {self.bundle[:19]} and not for "
@@ -132,6 +134,12 @@ class Rules(BaseModel):
                 raise DocumentError(
                     f"rules {self.digest[:19]}: {label} is {rule.state} but the bundle has "
                     f"{'a' if label in manifest.heads else 'no'} head for it; certify this bundle"
+                )
+            exclusive = manifest.labels.group(manifest.labels[label].group).kind == "exclusive"
+            if exclusive and rule.threshold is not None and rule.veto > rule.threshold:
+                raise DocumentError(
+                    f"rules {self.digest[:19]}: {label} answers from {rule.threshold} but stops the others only from "
+                    f"{rule.veto}, so that two labels that exclude each other could be answered; certify this bundle"
                 )
 
 

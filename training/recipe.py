@@ -107,6 +107,8 @@ class Certification:
     """Thresholds taken from the tuning images, strict to lenient."""
     vetoes: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
     """Scores from which a class may stop the others of its exclusive group; tuning picks one for each class."""
+    min_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """No class answers below this score, whatever could be proven: nobody believes an answer that its score calls unlikely."""
     min_chance: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """A class whose best chance to pass, judged on tuning images, is below is not attempted and costs the others nothing."""
 

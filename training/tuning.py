@@ -105,7 +105,7 @@ def _candidates(
             eligible[:, k],
             tune.truth[:, k],
             # At or above its own veto a firing class silences its group, so that no two members ever answer at once.
-            float(table.veto[k]) if table.exclusive[table.group[k]] else 0.0,
+            max(knobs.min_threshold, float(table.veto[k]) if table.exclusive[table.group[k]] else 0.0),
             scale,
             knobs,
             knobs.delta / max(shared_by, 1),

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 from collections import Counter
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -80,15 +81,14 @@ def test_png_is_a_png_for_any_pixels() -> None:
         assert (np.asarray(opened) == grey).all()
 
 
-def test_the_script_makes_the_shipped_pixels_from_the_published_ones() -> None:
+def test_the_script_makes_the_shipped_pixels_from_the_published_ones(require: Callable[[str, bool], None]) -> None:
     script = Path(__file__).parents[2] / "scripts" / "make_sample.py"
     spec = importlib.util.spec_from_file_location("make_sample", script)
     assert spec is not None
     assert spec.loader is not None
     make_sample = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_sample)
-    if not make_sample.SOURCE.is_dir():
-        pytest.skip("the published set is not here; apt-get install dataset-fashion-mnist")
+    require("dataset-fashion-mnist", make_sample.SOURCE.is_dir())
     images, labels = make_sample.read_source(make_sample.SOURCE)
     rows = make_sample.draw(labels)
     assert (images[rows] == sample._pixels()).all()
