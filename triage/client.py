@@ -16,6 +16,9 @@ from typing import Any, Self
 
 import httpx
 
+IDLE_S = 5.0
+"""A connection idle for longer is not used again; the service keeps it for much longer, and so never closes it first."""
+
 
 class ServiceError(Exception):
     """The service said no. `status` is the HTTP status; the message is its detail."""
@@ -47,7 +50,9 @@ class Client:
 
     def __init__(self, url: str, key: str | None = None, timeout_s: float = 30.0, connections: int = 32) -> None:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        limits = httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE_S
+        )
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, limits=limits, trust_env=False)
 
     def __enter__(self) -> Self:

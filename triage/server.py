@@ -15,6 +15,9 @@ from triage.settings import Settings
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
+KEEP_ALIVE_S = 75
+"""Longer than clients and proxies keep an idle connection: whoever closes first must not be the side that is about to answer."""
+
 
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line: a constant message and its fields."""
@@ -41,6 +44,7 @@ def run(settings: Settings) -> None:
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, loop="uvloop", http="httptools",
         access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         limit_concurrency=4 * settings.max_in_flight,
     )  # fmt: skip
     # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.

@@ -100,7 +100,8 @@ def test_an_answer_accepted_before_the_gateway_died_is_rolled_forward(tmp_path: 
 
         async def accept() -> None:
             reviews = RedisReviews(valkey.url, 2.0)
-            assert await reviews.answer(LeaseToken.parse(item.token), records.encode(verdict)) is None
+            payload = records.encode(verdict)
+            assert await reviews.answer(LeaseToken.parse(item.token), payload) == (payload, False)
             await reviews.close()
 
         asyncio.run(accept())
