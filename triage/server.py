@@ -16,7 +16,7 @@ from triage.settings import Settings
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 KEEP_ALIVE_S = 75
-"""Longer than clients and proxies keep an idle connection: whoever closes first must not be the side that is about to answer."""
+"""Longer than clients and proxies keep an idle connection: the side that closes first must not be the one that is asked."""
 
 
 class _JsonFormatter(logging.Formatter):
