@@ -24,6 +24,8 @@ from model_store.errors import ModelStoreError
 from training import sample
 
 PORT = 8080
+WIDTH = 110
+"""Of what is printed into a file."""
 
 
 @click.command()
@@ -33,6 +35,8 @@ PORT = 8080
 def demo(once: bool, folder: Path, as_json: bool) -> None:
     """Everything on one machine: train, certify, serve, triage, review, and an account of it all."""
     console = Console(quiet=as_json)
+    if not console.is_terminal:
+        console.width = WIDTH
     made = Demo(folder, console.print)
     try:
         made.prepare()
@@ -98,7 +102,7 @@ def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
     console.print(classes)
     for label, each in summary["classes"].items():
         if each["lacks"]:
-            console.print(f"  [bold]{label}[/bold] does not answer: {each['lacks']}")
+            console.print(f"  [bold]{label}[/bold] does not answer: {each['lacks']}", soft_wrap=True)
     triage = Table(title=f"What became of {summary['images']:,} images", title_justify="left", show_header=False)
     for route, count in sorted(summary["routes"].items()):
         triage.add_row(route, f"{count:,}")
