@@ -192,6 +192,24 @@ def test_leaving_gives_the_items_back(gateway: Gateway, service: Client, context
     eventually(lambda: (service.queue(QUEUE)["waiting"], service.queue(QUEUE)["leased"]) == (3, 0))
 
 
+def test_leaving_does_not_take_the_last_item_along(gateway: Gateway, service: Client, context: BrowserContext) -> None:
+    """A page that still waits for a second item when it closes must not be given the first one again."""
+    sent(service, 1)
+    for _ in range(3):
+        page, _ = opened(context, f"{gateway.url}/review")
+        ready(page)
+        page.goto("about:blank")
+        eventually(lambda: service.queue(QUEUE)["waiting"] == 1)
+        (item,) = service.lease(QUEUE, "grace")
+        service.give_back(item)
+
+
+def test_a_queue_that_is_not_there_is_said(gateway: Gateway, context: BrowserContext) -> None:
+    page, _ = opened(context, f"{gateway.url}/review?queue=nowhere.review")
+    expect(page.locator("main")).to_have_attribute("data-screen", "stopped")
+    expect(page.locator("[data-hook=stoppedWhy]")).to_contain_text("nowhere")
+
+
 def test_a_reviewer_who_walked_away_keeps_nothing(gateway: Gateway, service: Client, context: BrowserContext) -> None:
     sent(service, 3)
     context.clock.install()

@@ -6,6 +6,7 @@ import { Refused } from "./api.js";
 const HOLD = 2;
 const WAIT_S = 20;
 const UNCLAIMED_S = 30; // of a lease whose page closed before it heard of it; the first heartbeat gives it its full length
+const ASK_MS = 3_000;
 const IDLE_MS = 10 * 60_000;
 const BEAT_MS = [1_000, 60_000];
 
@@ -20,6 +21,7 @@ export class Desk {
   #active = Date.now();
   #beatMs = BEAT_MS[0];
   #beatAt = 0;
+  #askAt = 0;
   #away = false;
   #asking = null;
 
@@ -80,30 +82,35 @@ export class Desk {
     for (const task of this.#held.splice(0)) this.#giveBack(task.token, keepalive);
   }
 
-  /** Keeps the desk filled from now on. One loop at a time. */
+  /** Fills the desk as far as the queue can; an empty desk waits. One loop at a time. */
   async supply() {
-    if (this.#supplying) return;
+    if (this.#supplying || this.#away || this.#held.length >= HOLD) return;
     this.#supplying = true;
     try {
-      while (!this.#away && this.#held.length < HOLD) await this.#take();
+      do await this.#take();
+      while (!this.#away && this.#held.length < HOLD && (this.#held.length === 0 || !this.#dry));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
+      this.#dry = false; // whatever comes after this is news
       this.#heard.refused(error);
     } finally {
       this.#supplying = false;
     }
   }
 
-  /** Asks once, so that an empty queue is known at once; then waits at the queue for what comes. */
+  /**
+   * Asks once, so that an empty queue is known at once; then an empty desk waits at the queue for what comes. One that holds
+   * an item never waits there: when the page closes, its own waiting request would take what it has just given back.
+   */
   async #take() {
     if (document.hidden && this.#held.length === 0) await seen(); // nobody looks: leave the items to those who do
     this.#asking = new AbortController();
     const { signal } = this.#asking;
-    const ask = () =>
-      this.#api.lease(this.queue, {
-        reviewer: this.reviewer, count: HOLD - this.#held.length, seconds: UNCLAIMED_S, wait: this.#dry ? WAIT_S : 0,
-        signal,
-      });
+    const ask = () => {
+      const wait = this.#dry && this.#held.length === 0 ? WAIT_S : 0;
+      const count = HOLD - this.#held.length;
+      return this.#api.lease(this.queue, { reviewer: this.reviewer, count, seconds: UNCLAIMED_S, wait, signal });
+    };
     const reply = await this.#connection.insist(ask, () => !signal.aborted);
     if (!reply) return;
     const was = this.#dry;
@@ -122,6 +129,10 @@ export class Desk {
     if (!this.#away && now - this.#active > IDLE_MS) {
       this.leave();
       this.#heard.changed();
+    }
+    if (now >= this.#askAt) {
+      this.#askAt = now + ASK_MS;
+      this.supply();
     }
     if (now < this.#beatAt) return;
     this.#beatAt = now + this.#beatMs;

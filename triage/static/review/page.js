@@ -43,7 +43,6 @@ function render() {
   progress.show();
   const task = desk.current;
   if (task !== reading.task) reading.put(task);
-  if (hooks.screen.dataset.screen === "stopped") return;
   hooks.screen.dataset.screen = task ? "reviewing" : desk.away ? "paused" : desk.dry ? "empty" : "starting";
 }
 
