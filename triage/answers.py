@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from model_store.labels import LabelSchema
 from model_store.record import PredictionRecord, VerdictRecord
 from model_store.rules import Rules
 from triage.review import Item
+
+
+@dataclass(frozen=True)
+class Told:
+    """A prediction in words, made once: the reply, what GET finds, and what reviewers see."""
+
+    item: Item
+    view: bytes
+    """JSON, without the final state."""
+    final: bytes | None
+    """JSON; None while a person is to answer."""
+
+    def reply(self) -> bytes:
+        """JSON of the whole prediction."""
+        return b'%b,"final":%b}' % (self.view[:-1], self.final or b"null")
+
+
+def told(record: PredictionRecord, labels: LabelSchema | None, rules: Rules | None, count: int) -> Told:
+    """Labels and rules are those of the record, None when no model answered; `count` bounds the suggestions."""
+    view = prediction_view(record, labels, rules, count)
+    final = model_final(record)
+    item = Item(
+        id=record.id,
+        project=record.project,
+        site=record.site,
+        case=record.case,
+        sha256=record.sha256,
+        received_at=record.received_at,
+        reasons=record.reasons,
+        suggestions=tuple(view["suggestions"]),
+    )
+    return Told(item, msgspec.json.encode(view), msgspec.json.encode(final) if final else None)
 
 
 def when(microseconds: int) -> str:
@@ -99,18 +133,3 @@ def people_final(verdict: VerdictRecord) -> dict[str, Any]:
     if verdict.new_label:
         final["new_label"] = verdict.new_label
     return final
-
-
-def review_item(record: PredictionRecord, labels: LabelSchema | None, rules: Rules | None, count: int) -> Item:
-    """The record as reviewers see it."""
-    known = labels is not None and rules is not None and record.probability
-    return Item(
-        id=record.id,
-        project=record.project,
-        site=record.site,
-        case=record.case,
-        sha256=record.sha256,
-        received_at=record.received_at,
-        reasons=record.reasons,
-        suggestions=tuple(suggestions(record, labels, rules, count)) if labels and rules and known else (),
-    )

@@ -51,7 +51,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
             app.state.parts.stopping.set()
 
     app = FastAPI(title="Second Reader", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    for router in (predictions.router, reviewing.router, control.router, operations.router):
+    for router in (predictions.images, predictions.router, reviewing.router, control.router, operations.router):
         app.include_router(router)
     operations.mount_static(app)
     install(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 import uuid
 
@@ -10,7 +10,7 @@ import uuid
 def new_id(now_ms: int | None = None) -> str:
     """A UUID version 7 (RFC 9562, section 5.7): 48 bits of milliseconds, then chance."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    value = (milliseconds & (2**48 - 1)) << 80 | secrets.randbits(80)
+    value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))

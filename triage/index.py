@@ -16,6 +16,7 @@ from model_store.labels import LabelSchema
 from model_store.record import PredictionRecord, Record, VerdictRecord, encode
 from model_store.rules import Rules
 from triage import answers
+from triage.answers import Told
 from triage.catalog import Catalog
 from triage.redis_reviews import RedisReviews
 from triage.review import score
@@ -33,14 +34,14 @@ class Index:
         self._suggestions = suggestions
         self._retention_s = retention_s
 
-    async def apply(self, record: Record, labels: LabelSchema | None = None, rules: Rules | None = None) -> None:
-        """Brings Redis to where the record says. Labels and rules spare a look-up where they are at hand."""
+    async def apply(self, record: Record, told: Told | None = None) -> None:
+        """Brings Redis to where the record says; `told` spares making its words again."""
         if isinstance(record, VerdictRecord):
             await self._apply_verdict(record)
         elif isinstance(record, PredictionRecord):
-            if labels is None:
-                labels, rules = self._look_up(record)
-            await self._apply_prediction(record, labels, rules)
+            await self._apply_prediction(
+                record, told or answers.told(record, *self._look_up(record), self._suggestions)
+            )
 
     async def replay(self, read: Callable[[], Iterable[Record]]) -> int:
         """Applies a stretch of journals, which `read` gives as often as it is asked; tells how many records it held.
@@ -51,21 +52,18 @@ class Index:
         opened = await _many(self.apply, (record for record in read() if not _closes(record)))
         return opened + sum(1 for record in read() if _closes(record))
 
-    async def _apply_prediction(
-        self, record: PredictionRecord, labels: LabelSchema | None, rules: Rules | None
-    ) -> None:
-        item = answers.review_item(record, labels, rules, self._suggestions)
-        view = msgspec.json.encode(answers.prediction_view(record, labels, rules, self._suggestions))
-        final = answers.model_final(record)
+    async def _apply_prediction(self, record: PredictionRecord, told: Told) -> None:
         if record.route == "review":
             assert record.queue is not None
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
-            await self._reviews.enqueue(record.queue, item, score(record.received_at), retry, view, record.revision)
+            place = score(record.received_at)
+            await self._reviews.enqueue(record.queue, told.item, place, retry, told.view, record.revision)
             return
-        packed = msgspec.json.encode(final) if final else None
-        await self._reviews.put_view(record.id, view, item.blob, packed, self._retention_s, record.revision)
+        blob, revision = told.item.blob, record.revision
+        await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision)
         if _closes(record):
             assert record.queue is not None
+            final = answers.model_final(record)
             assert final is not None
             await self._finish(record.queue, record.id, "withdrawn", final, record, b"")
 

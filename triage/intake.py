@@ -25,7 +25,7 @@ from triage import answers, policy
 from triage.control import Control, Site
 from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
-from triage.metrics import Metrics
+from triage.metrics import Metrics, Stage
 from triage.ports import Blobs, Classifier
 from triage.recorder import Recorder
 from triage.review import queue_of
@@ -58,8 +58,8 @@ class Intake:
         self._stale_s = stale_s
         self._suggestions = suggestions
 
-    async def predict(self, image: bytes, request: Request) -> dict[str, Any]:
-        """The prediction as callers see it. Raises ImageError, NotFound, Unavailable."""
+    async def predict(self, image: bytes, request: Request) -> bytes:
+        """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
         site = self._control.site(request.project, request.site)
         prediction_id, received_at = new_id(), now_us()
         clock = _Stages(self._metrics)
@@ -83,12 +83,10 @@ class Intake:
         )  # fmt: skip
         clock.mark("decide")
         record = _with(record, timings_ms=clock.so_far())
-        await self._recorder.record(record, site.labels, site.rules)
-        clock.mark("record")
+        told = answers.told(record, site.labels, site.rules, self._suggestions)
+        await self._recorder.record(record, told)
         self._count(record)
-        view = answers.prediction_view(record, site.labels, site.rules, self._suggestions)
-        view["final"] = answers.model_final(record)
-        return view
+        return told.reply()
 
     async def decide_again(self, record: PredictionRecord) -> PredictionRecord:
         """The next revision of a record that the model had not answered.
@@ -109,7 +107,7 @@ class Intake:
 
     async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
         """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
-        put = asyncio.ensure_future(self._blobs.put(key, image))
+        put = asyncio.create_task(self._put(key, image))
         try:
             scores = await self._classify(image, site)
         except ImageError:
@@ -120,6 +118,12 @@ class Intake:
             raise
         await put
         return scores
+
+    async def _put(self, key: str, image: bytes) -> bool:
+        started = time.perf_counter()
+        new = await self._blobs.put(key, image)
+        self._metrics.stage("blob", time.perf_counter() - started)
+        return new
 
     async def _classify(self, image: bytes, site: Site) -> Prediction | None:
         if site.bundle is not None:
@@ -216,9 +220,9 @@ class _Stages:
         self._last = time.perf_counter()
         self._stages: dict[str, float] = {}
 
-    def mark(self, stage: str) -> None:
+    def mark(self, stage: Stage) -> None:
         now = time.perf_counter()
-        self._metrics.stage_seconds.labels(stage).observe(now - self._last)
+        self._metrics.stage(stage, now - self._last)
         self._stages[stage] = round(1e3 * (now - self._last), 3)
         self._last = now
 

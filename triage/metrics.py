@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+Stage = Literal["receive", "blob", "classify", "decide", "journal", "enqueue"]
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _HUMAN = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400, 604_800)
 
@@ -11,15 +14,20 @@ _HUMAN = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400, 604_800)
 class Metrics:
     """The registry and everything in it."""
 
+    def stage(self, name: Stage, seconds: float) -> None:
+        """Observes one stage of a prediction."""
+        self._stages[name].observe(seconds)
+
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         r = self.registry = registry or CollectorRegistry()
         self.requests = Counter("triage_http_requests", "Requests answered.", ("route", "method", "code"), registry=r)
         self.request_seconds = Histogram(
             "triage_http_request_duration_seconds", "From first byte to reply.", ("route",), buckets=_FAST, registry=r
         )
-        self.stage_seconds = Histogram(
+        stages = Histogram(
             "triage_stage_duration_seconds", "Stages of a prediction.", ("stage",), buckets=_FAST, registry=r
         )
+        self._stages = {name: stages.labels(name) for name in get_args(Stage)}
         self.decisions = Counter("triage_decisions", "Predictions by route.", ("project", "site", "route"), registry=r)
         self.reasons = Counter("triage_reasons", "Reasons of predictions not answered.", ("site", "reason"), registry=r)
         self.fired = Counter("triage_class_fired", "Labels answered automatically.", ("class",), registry=r)

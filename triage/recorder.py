@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 
-from model_store.labels import LabelSchema
 from model_store.record import Record
-from model_store.rules import Rules
+from triage.answers import Told
 from triage.errors import IndexAway
 from triage.ids import new_id
 from triage.index import Index
@@ -43,23 +43,27 @@ class Recorder:
         self.behind = True
         """Until everything from before this start is indexed, and whenever Redis is away."""
 
-    async def record(self, record: Record, labels: LabelSchema | None = None, rules: Rules | None = None) -> None:
+    async def record(self, record: Record, told: Told | None = None) -> None:
         """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
 
         What was begun is finished also when the request is cancelled: its record may be on the disk already.
         """
-        task = asyncio.create_task(self._journal_and_index(record, labels, rules))
+        task = asyncio.create_task(self._journal_and_index(record, told))
         self._open[task] = self._journal.end  # no later than where the record will begin
         task.add_done_callback(self._open.pop)
         await asyncio.shield(task)
 
-    async def _journal_and_index(self, record: Record, labels: LabelSchema | None, rules: Rules | None) -> None:
+    async def _journal_and_index(self, record: Record, told: Told | None) -> None:
+        started = time.perf_counter()
         await self._journal.append(record)
+        journaled = time.perf_counter()
+        self._metrics.stage("journal", journaled - started)
         indexed = False
         try:
             if not self.behind:
-                await self._index.apply(record, labels, rules)
+                await self._index.apply(record, told)
                 indexed = True
+                self._metrics.stage("enqueue", time.perf_counter() - journaled)
         except IndexAway as error:
             log.warning("index is behind the journal", extra={"why": str(error)})
         finally:

@@ -5,7 +5,7 @@ Requests are checked by these; replies are built as plain dicts, for speed, and 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,26 @@ from model_store.labels import Group, Label
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PredictionQuery(BaseModel):
+    """What a caller says beside the image, in the query string."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: Annotated[str, Field(max_length=64)] = "default"
+    site: Annotated[str, Field(max_length=64)] = "default"
+    case: Annotated[str | None, Field(max_length=200)] = None
+    view: Annotated[str | None, Field(max_length=200)] = None
+    role: Literal["current", "prior"] = "current"
+
+    @classmethod
+    def parameters(cls) -> list[dict[str, Any]]:
+        """As OpenAPI lists them."""
+        properties = cls.model_json_schema()["properties"]
+        return [
+            {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()
+        ]
 
 
 class LabelAnswer(_Body):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import socket
 from types import FrameType
 
 import msgspec
@@ -44,7 +46,7 @@ def run(settings: Settings) -> None:
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, loop="uvloop", http="httptools",
         access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=False,
         limit_concurrency=4 * settings.max_in_flight,
     )  # fmt: skip
     # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.
@@ -60,6 +62,11 @@ def run(settings: Settings) -> None:
 
 class _Server(uvicorn.Server):
     """Tells streams and long polls to end as soon as a signal arrives, before it waits for connections to close."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection needs to walk through it again
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         parts: Parts | None = getattr(self.config.app.state, "parts", None)  # type: ignore[union-attr]

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from model_store.bundle import Bundle
 from model_store.prediction import Prediction
 from model_store.record import PredictionRecord, Record
@@ -76,7 +78,8 @@ class Wired:
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     async def predict(self, colour: str = "red", salt: int = 0, **about: Any) -> dict[str, Any]:
-        view = await self.intake.predict(picture(colour, salt=salt), Request(**about))
+        reply = await self.intake.predict(picture(colour, salt=salt), Request(**about))
+        view: dict[str, Any] = msgspec.json.decode(reply)
         self.sent.append(view)
         return view
 

@@ -68,7 +68,7 @@ def test_a_view_is_a_prediction_body(record: PredictionRecord, count: int, known
 
 @given(predictions(), st.integers(0, 9))
 def test_an_item_shows_what_a_lease_says(record: PredictionRecord, count: int) -> None:
-    item = view.review_item(record, LABELS, RULES, count)  # type: ignore[arg-type]
+    item = view.told(record, LABELS, RULES, count).item  # type: ignore[arg-type]
     assert item.blob == f"{record.project}/{record.site}/{record.sha256}"
     assert [Suggestion.model_validate(each).id for each in item.suggestions] == [
         each["id"] for each in item.suggestions
