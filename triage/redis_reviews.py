@@ -17,11 +17,11 @@ from importlib.resources import files
 from typing import Any, cast
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from triage.errors import Conflict, IndexAway, NotFound
 from triage.ports import Position
+from triage.redis_lane import Command, RedisLane
 from triage.review import Held, Holding, Item, Lease, LeaseToken, QueueStats, nonce
 
 _NAMES = ("enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view")
@@ -34,22 +34,16 @@ _ANSWER_HOLD_MS = 10_000
 _OF_PEOPLE = 1_000_000
 """Added to the revision of a person's final, so that it outranks every one of the model's."""
 _items = msgspec.msgpack.Decoder(Item)
-_Command = tuple[Any, ...]
 
 
 class RedisReviews:
     """Every method raises IndexAway when Redis does not answer."""
 
-    def __init__(self, url: str, timeout_s: float, connections: int = 64) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url, protocol=2, max_connections=connections, timeout=timeout_s, socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s, client_name="secondreader",
-        )  # fmt: skip
-        self._redis = Redis(connection_pool=pool)
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._lane = RedisLane(url, timeout_s)
 
     async def close(self) -> None:
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await self._lane.close()
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None, view: bytes, revision: int = 1
@@ -200,12 +194,9 @@ class RedisReviews:
 
     async def outcomes(self, queue: str, after: str, count: int) -> list[tuple[str, bytes]]:
         """Outcomes after a stream id. Never waits: a blocked connection for each listener would use up the pool."""
-        try:
-            reply = await self._redis.xread({_key(queue, "outcomes"): after}, count=count)
-        except RedisError as error:
-            raise _away(error) from error
-        streams = cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], reply or [])
-        return [(entry_id.decode(), fields[b"outcome"]) for _, entries in streams for entry_id, fields in entries]
+        command = ("XRANGE", _key(queue, "outcomes"), f"({after}", "+", "COUNT", count)
+        entries = (await self._run(command))[0]
+        return [(entry_id.decode(), fields[fields.index(b"outcome") + 1]) for entry_id, fields in entries]
 
     async def epoch(self, candidate: str) -> str:
         """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
@@ -223,29 +214,21 @@ class RedisReviews:
     async def set_checkpoint(self, node: str, position: Position) -> None:
         await self._run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
 
-    async def info(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, str]:
         """What the server says of itself."""
-        return cast(dict[str, Any], (await self._run(("INFO",)))[0])
+        lines = (await self._run(("INFO",)))[0].decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
-    async def _run(self, *commands: _Command) -> list[Any]:
+    async def _run(self, *commands: Command) -> list[Any]:
         """One round trip. Scripts are sent by digest, and again in full to a server that does not know them."""
         try:
             try:
-                return await self._pipeline(commands)
+                return await self._lane.run(commands)
             except NoScriptError:
-                for source in _SOURCES.values():
-                    await self._redis.script_load(source)
-                return await self._pipeline(commands)
+                await self._lane.run([("SCRIPT", "LOAD", source) for source in _SOURCES.values()])
+                return await self._lane.run(commands)
         except (RedisError, OSError) as error:
             raise _away(error) from error
-
-    async def _pipeline(self, commands: Sequence[_Command]) -> list[Any]:
-        if len(commands) == 1:
-            return [await self._redis.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(await pipeline.execute())
 
 
 def _key(queue: str, name: str) -> str:
@@ -260,13 +243,13 @@ def _held_as(token: LeaseToken) -> str:
     return f"{token.fence}~{token.nonce}"
 
 
-def _script(name: str, keys: Sequence[str], *arguments: Any) -> _Command:
+def _script(name: str, keys: Sequence[str], *arguments: Any) -> Command:
     return ("EVALSHA", _DIGESTS[name], len(keys), *keys, *arguments)
 
 
 def _view(
     item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = ""
-) -> _Command:
+) -> Command:
     return _script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s)
 
 

@@ -112,10 +112,11 @@ def test_a_body_without_a_length_is_measured_as_it_comes(served: Served) -> None
 
 def test_beyond_its_limit_a_gateway_is_busy_and_then_free_again(served: Served) -> None:
     """One request is kept in flight by a body that does not end."""
-    hold = threading.Event()
+    hold, begun = threading.Event(), threading.Event()
 
     def slowly() -> Iterator[bytes]:
         yield picture()[:10]
+        begun.set()  # the beginning has been sent: it is in before anything that is sent from now on
         hold.wait(30)
         yield picture()[10:]
 
@@ -127,6 +128,7 @@ def test_beyond_its_limit_a_gateway_is_busy_and_then_free_again(served: Served) 
         thread = threading.Thread(target=lambda: replies.append(http.post("/v1/predictions", content=slowly())))
         thread.start()
         try:
+            assert begun.wait(30)
             refused = eventually(
                 lambda: (reply := http.post("/v1/predictions", content=picture())).status_code != 200 and reply
             )

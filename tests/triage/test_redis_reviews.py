@@ -174,7 +174,7 @@ async def test_redis_away_is_one_error_with_a_mend() -> None:
 
 async def test_many_listeners_leave_connections_for_everybody_else(valkey: Valkey, redis: Redis) -> None:
     """A page left open, times sixty-five, must not stop the queue."""
-    reviews = RedisReviews(valkey.url, 5.0, connections=4)
+    reviews = RedisReviews(valkey.url, 5.0)
     try:
         for _ in range(8):
             await asyncio.gather(*(reviews.outcomes(QUEUE, "0", 10) for _ in range(8)))

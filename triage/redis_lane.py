@@ -1,0 +1,80 @@
+"""Commands of many callers over one connection to Redis, in order, as many in one write as have gathered meanwhile.
+
+redis-py's pool and pipeline cost more processor time for each prediction than deciding it does; here it keeps its parts that
+matter, connecting and the protocol. A connection that broke before it answered is tried once more, so that a restarted Redis
+is no failure; every script of ours may run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as Broken
+from redis.exceptions import ResponseError
+
+Command = tuple[Any, ...]
+_Call = tuple[bytes, int, "asyncio.Future[list[Any]]"]
+
+
+class RedisLane:
+    """`run` raises redis-py's RedisError, or OSError, when the server does not answer or refuses a command."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        pool = ConnectionPool.from_url(
+            url, protocol=2, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, client_name="secondreader"
+        )
+        self._connection = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._waiting: list[_Call] = []
+        self._driver: asyncio.Task[None] | None = None
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies, in order. Cancelling the caller cancels nothing that was sent."""
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        packed = b"".join(self._connection.pack_commands(commands))
+        self._waiting.append((packed, len(commands), future))
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        replies = await future
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            await asyncio.wait([self._driver])
+        await self._connection.disconnect()
+
+    async def _drive(self) -> None:
+        while self._waiting:
+            calls, self._waiting = self._waiting, []
+            try:
+                try:
+                    await self._exchange(calls)
+                except (Broken, OSError):
+                    await self._connection.disconnect(nowait=True)
+                    if any(future.done() and not future.cancelled() for *_, future in calls):
+                        raise  # it broke between answers: what was answered must not run again
+                    await self._exchange(calls)
+            except Exception as error:  # whatever it was, nobody may wait for ever
+                await self._connection.disconnect(nowait=True)
+                for *_, future in calls:
+                    if not future.done():
+                        future.set_exception(error)
+
+    async def _exchange(self, calls: list[_Call]) -> None:
+        await self._connection.connect()
+        await self._connection.send_packed_command([b"".join(packed for packed, *_ in calls)])
+        for _, count, future in calls:
+            replies = [await self._reply() for _ in range(count)]
+            if not future.done():
+                future.set_result(replies)
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except ResponseError as refused:  # the answer to this command; the connection is sound
+            return refused
