@@ -14,6 +14,9 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 DEMO    := $(STAMPS)/demo
 DEV     := $(STAMPS)/dev
 ARGS    ?=
+DOCKER  ?= docker
+# The overlays ask for images by tag: k8s/overlays/dev for `dev`, k8s/overlays/gpu for the release.
+TAG     ?= dev
 # `make locks` moves every pin to its newest release; `make locks LOCKFLAGS=` changes only what pyproject.toml demands.
 LOCKFLAGS ?= --upgrade
 
@@ -23,7 +26,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up serve test check format bench locks images clean
+.PHONY: help demo up serve test check lint format bench locks images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -40,11 +43,13 @@ serve: $(DEMO) ## the gateway alone, configured by TRIAGE_* (ARGS="--port 8080")
 test: $(DEV) ## every test (ARGS="tests/triage -k lease" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEV) ## what the editor, the hook and CI check: style, types, imports, quick tests
+lint: $(DEV) ## style, types, and who imports whom; CI runs this and then every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint ## lint, and the quick tests
 	$(BIN)/python -m pytest -q -m "not e2e and not browser and not slow" $(ARGS)
 
 format: $(DEV) ## rewrite the code in the project's style
@@ -54,15 +59,18 @@ format: $(DEV) ## rewrite the code in the project's style
 bench: $(DEV) ## the measured pairs; prints the table
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-images: ## container images of every part (DOCKER=podman works too)
-	$(or $(DOCKER),docker) build -f k8s/images/gateway/Dockerfile -t secondreader-gateway .
-	$(or $(DOCKER),docker) build -f k8s/images/classifier/Dockerfile -t secondreader-classifier .
-	$(or $(DOCKER),docker) build -f k8s/images/classifier/Dockerfile -t secondreader-classifier-gpu \
+images: ## container images of every part (TAG=0.1.0 for the gpu overlay; DOCKER=podman works too)
+	$(DOCKER) build -f k8s/images/gateway/Dockerfile -t secondreader-gateway:$(TAG) .
+	$(DOCKER) build -f k8s/images/classifier/Dockerfile -t secondreader-classifier:$(TAG) .
+	$(DOCKER) build -f k8s/images/classifier/Dockerfile -t secondreader-classifier-gpu:$(TAG) \
 	    --build-arg ROLE=classifier-gpu .
-	$(or $(DOCKER),docker) build -f k8s/images/trainer/Dockerfile -t secondreader-trainer .
+	$(DOCKER) build -f k8s/images/trainer/Dockerfile -t secondreader-trainer:$(TAG) .
 
-clean: ## remove the environment, caches and build output (data folders stay)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove the environment, caches and build output (data folders stay, build/demo/data too)
+	@# The demo's data folder is a queue that people may have reviewed.
+	$(if $(wildcard build),find build -path build/demo/data -prune -o ! -type d -exec rm -f {} +)
+	$(if $(wildcard build),find build -depth -type d -empty ! -path build/demo/data ! -path 'build/demo/data/*' -delete)
+	rm -rf $(VENV) dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ------------------------------------------------------------------------------------------------------------

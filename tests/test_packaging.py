@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -101,3 +103,30 @@ def test_locked_torch_is_the_registry_build() -> None:
     """A local build (`+cpu`) has a hash that nobody else can install."""
     for role in ROLES:
         assert not [pin for pin in pins(role) if "+" in pin[1]]
+
+
+def test_clean_leaves_the_demos_queue(tmp_path: Path) -> None:
+    """People may have reviewed it; everything else under build/ is made again."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept = [tmp_path / "build/demo/data" / name for name in ("journal/a.jsonl", "models/a/1/graph.onnx")]
+    gone = [
+        tmp_path / name for name in ("build/demo/log/a.log", "build/demo/summary.json", "build/lib/a.py", "dist/a.whl")
+    ]
+    for path in [*kept, *gone]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (tmp_path / "build/demo/data/blobs").mkdir()
+    for _ in range(2):
+        subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert [path.read_text() for path in kept] == ["x", "x"]
+        assert (tmp_path / "build/demo/data/blobs").is_dir()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "build"]
+        assert not [path for path in gone if path.exists()]
+        assert not (tmp_path / "build/lib").exists()
+    shutil.rmtree(tmp_path / "build")
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+
+
+def test_continuous_integration_lints_and_tests() -> None:
+    commands = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line.split()[1] for line in commands if line.startswith("make ")] == ["lint", "test"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,10 @@ from tests.k8s.manifests import K8S, OVERLAYS, ROOT, container, workloads
 
 IMAGES = sorted(path.parent.name for path in (K8S / "images").glob("*/Dockerfile"))
 LOCKS = {"gateway": {"gateway"}, "classifier": {"classifier", "classifier-gpu"}, "trainer": {"train"}}
+
+
+def docs() -> str:
+    return (ROOT / "docs" / "kubernetes.md").read_text()
 
 
 def instructions(image: str) -> list[tuple[str, str]]:
@@ -40,6 +46,34 @@ def test_each_part_has_its_image() -> None:
         names = {container(each)["image"].split(":")[0] for each in workloads(overlay).values()}
         ours = {name.removeprefix("secondreader-").removesuffix("-gpu") for name in names if "secondreader" in name}
         assert ours == {"gateway", "classifier"}
+
+
+def built(tag: str | None) -> set[str]:
+    """The images that `make images` tags, from the commands that it would run."""
+    given = [f"TAG={tag}"] if tag else []
+    plain = {name: value for name, value in os.environ.items() if name not in ("TAG", "MAKEFLAGS", "MFLAGS")}
+    result = subprocess.run(
+        ["make", "--dry-run", "images", *given],
+        cwd=ROOT,
+        env=plain,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(re.findall(r" -t (\S+)", result.stdout))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_images_that_an_overlay_asks_for_are_those_that_the_docs_build_for_it(overlay: str) -> None:
+    asked = {container(each)["image"] for each in workloads(overlay).values()}
+    ours = {image for image in asked if image.startswith("secondreader-")}
+    assert len(ours) == 2
+    documented = {
+        found[2]: found[1] for found in re.finditer(r"make images(?: TAG=(\S+))? +# for overlays/(\w+)", docs())
+    }
+    assert set(documented) == set(OVERLAYS)
+    assert ours <= built(documented[overlay])
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from handlers.commands import server
+from model_store.manifest import ImageSpec
 from tests.k8s.manifests import OVERLAYS, Object, container, of_kind, pod, pod_labels, selects, workloads
 from triage.commands import serve
 from triage.settings import Settings
@@ -21,6 +22,11 @@ def environment(workload: Object) -> dict[str, Any]:
 
 def option(arguments: list[str], name: str) -> str:
     return arguments[arguments.index(name) + 1]
+
+
+def size(quantity: str) -> int:
+    """Bytes of a Kubernetes quantity in Mi or Gi."""
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
 def accepts(command: click.Command, arguments: list[str]) -> None:
@@ -170,6 +176,26 @@ def test_models_can_be_read_wherever_a_classifier_runs(overlay: str) -> None:
     assert (replicas == 3) == (overlay == "dev")
     mount = next(each for each in container(workloads(overlay)["classifier"])["volumeMounts"] if each["name"] == "data")
     assert mount["readOnly"] is True
+
+
+def test_the_classifier_sees_models_and_nothing_else_of_the_data(overlay: str) -> None:
+    own = container(workloads(overlay)["classifier"])
+    (mount,) = (each for each in own["volumeMounts"] if each["name"] == "data")
+    assert (mount["mountPath"], mount["subPath"]) == ("/data/models", "models")
+    assert environment(workloads(overlay)["classifier"])["SECONDREADER_BUNDLE"].startswith(mount["mountPath"] + "/")
+
+
+def test_a_gateway_full_of_the_largest_bodies_fits_its_memory(overlay: str) -> None:
+    gateway = workloads(overlay)["gateway"]
+    in_flight = int(environment(gateway)["TRIAGE_MAX_IN_FLIGHT"])
+    assert "TRIAGE_MAX_BODY_BYTES" not in environment(gateway)
+    bodies = (in_flight + 1) * Settings.model_fields["max_body_bytes"].default  # one is being joined from its parts
+    itself = 300 * 2**20  # what tests.benchmarks.memory allows the process
+    resources = container(gateway)["resources"]
+    assert bodies + itself <= size(resources["requests"]["memory"])
+    # A reviewer's image on top: pixels of the manifest's default, as Pillow holds them, as an array, and once more.
+    shown = 3 * 3 * ImageSpec.model_fields["max_pixels"].default
+    assert bodies + itself + 2 * shown <= size(resources["limits"]["memory"])
 
 
 def test_a_rollout_fits_the_cards_there_are(overlay: str) -> None:
