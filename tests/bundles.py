@@ -85,7 +85,9 @@ def make(data: Path, name: str = "colours", version: str = "1") -> Bundle:
     encoded = graph()
     spec = ImageSpec(height=16, width=16)
     samples = tuple(picture(colour) for colour in ("red", "green", "blue"))
-    image: np.ndarray[Any, np.dtype[np.uint8]] = np.stack([preprocess(decode(sample, spec).pixels, spec) for sample in samples])
+    image: np.ndarray[Any, np.dtype[np.uint8]] = np.stack(
+        [preprocess(decode(sample, spec).pixels, spec) for sample in samples]
+    )
     logits = (image.astype(np.float32).mean(axis=(1, 2)) * np.float32(20 / 255) - 10).astype(np.float32)
     probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
     manifest = Manifest(

@@ -1,7 +1,7 @@
 """`make bench`: every measure of the project, pairs in one run, as one table; the raw lines go to docs/benchmarks/.
 
-    python -m tests.benchmarks            the table
-    python -m tests.benchmarks --save     and keep it as docs/benchmarks/main.json
+python -m tests.benchmarks            the table
+python -m tests.benchmarks --save     and keep it as docs/benchmarks/main.json
 """
 
 from __future__ import annotations

@@ -180,4 +180,6 @@ def test_a_certificate_is_immutable() -> None:
 def test_two_members_of_an_exclusive_group_can_never_answer_at_once(bundle: Bundle, rules: Rules) -> None:
     unsafe = rules.classes["red"].model_copy(update={"veto": 0.95})
     with pytest.raises(DocumentError, match=r"red answers from 0\.9 but stops the others only from 0\.95"):
-        rules.model_copy(update={"classes": {**rules.classes, "red": unsafe}}).check_fits(bundle.digest, bundle.manifest)
+        rules.model_copy(update={"classes": {**rules.classes, "red": unsafe}}).check_fits(
+            bundle.digest, bundle.manifest
+        )
