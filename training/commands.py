@@ -64,6 +64,7 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
 @click.option("--recipe", type=click.Path(path_type=Path), help="Instead of the recipe that the bundle carries.")
 @click.option("--target", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Precision to prove.")
 @click.option("--delta", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Risk of a false proof.")
+@click.option("--project", help="Project of those sites.")
 @click.option("--site", "sites", multiple=True, help="Site that the images come from; may be repeated.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What the model will be served on.")
 @_json

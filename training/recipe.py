@@ -101,6 +101,8 @@ class Certification:
     """Precision of each class's automatic answers."""
     delta: Share = 0.1
     """Probability, over all classes together, that a certificate claims too much."""
+    project: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "default"
+    """Project of those sites."""
     sites: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = ("default",)
     provider: Literal["cpu", "cuda"] = "cpu"
     candidates: Annotated[int, Field(ge=2)] = 100

@@ -64,7 +64,7 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
         table = _choose_vetoes(table, tune, images, knobs, int(attempted.sum()))
         found = _candidates(table, tune, images, knobs, int(attempted.sum()))
         hopeless = attempted & np.array([one.best < knobs.min_chance for one in found])
-        if not hopeless.any() or hopeless.sum() == attempted.sum():
+        if not hopeless.any() or attempted.sum() == 1:
             break
         # The least hopeful goes first: without it the others share delta among fewer, and one of them may then do.
         attempted[min(np.flatnonzero(hopeless), key=lambda k: found[k].best)] = False

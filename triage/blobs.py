@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from triage.errors import NotFound, Unavailable
+from triage.journal import make_folder
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -20,6 +22,8 @@ class LocalBlobs:
         self.folder = folder
         self._root = os.fspath(folder)
         self._serial = itertools.count()
+        self._making = threading.Lock()
+        """Held until a new folder is synced: whoever finds it there may rely on it."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
     async def put(self, key: str, data: bytes) -> bool:
@@ -51,7 +55,8 @@ class LocalBlobs:
         try:
             descriptor = os.open(partial, _NEW, 0o644)
         except FileNotFoundError:
-            self._make_folder(Path(folder))
+            with self._making:
+                make_folder(Path(folder))
             descriptor = os.open(partial, _NEW, 0o644)
         try:
             written = os.write(descriptor, data)
@@ -66,14 +71,6 @@ class LocalBlobs:
         os.rename(partial, path)
         _sync(folder)
         return True
-
-    def _make_folder(self, folder: Path) -> None:
-        """Makes a site's folder and syncs every name on the way to it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for parent in folder.parents:
-            _sync(str(parent))
-            if parent == self.folder.parent:
-                break
 
 
 def _sync(folder: str) -> None:

@@ -112,20 +112,20 @@ def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -
                 console.print("The queue is empty.")
                 return
             item = items[0]
-            path = folder / f"{item.item}.png"
-            path.write_bytes(client.image(item.item))
-            client.shown(item)
-            console.print(f"\n[bold]{path}[/bold]  asked because: {', '.join(item.reasons)}")
-            labels = {str(index): label for index, label in enumerate(item.labels, 1)}
-            hints = {each["id"]: f" ({each['probability']:.2f})" for each in item.suggestions}
-            console.print(
-                "  ".join(f"{index} {label['name']}{hints.get(label['id'], '')}" for index, label in labels.items())
-            )
-            choice = click.prompt(
-                "label, [n]one of these, [u]nusable, [s]kip, [q]uit", type=click.Choice([*labels, *"nusq"])
-            )
-            path.unlink()
             try:
+                path = folder / f"{item.item}.png"
+                path.write_bytes(client.image(item.item))
+                client.shown(item)
+                console.print(f"\n[bold]{path}[/bold]  asked because: {', '.join(item.reasons)}")
+                labels = {str(index): label for index, label in enumerate(item.labels, 1)}
+                hints = {each["id"]: f" ({each['probability']:.2f})" for each in item.suggestions}
+                console.print(
+                    "  ".join(f"{index} {label['name']}{hints.get(label['id'], '')}" for index, label in labels.items())
+                )
+                choice = click.prompt(
+                    "label, [n]one of these, [u]nusable, [s]kip, [q]uit", type=click.Choice([*labels, *"nusq"])
+                )
+                path.unlink()
                 if choice == "q":
                     client.give_back(item)
                     return

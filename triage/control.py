@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from model_store.manifest import ImageSpec
 from model_store.rules import Rules, assist_rules
 from triage.catalog import Catalog
 from triage.errors import NotFound, PreconditionFailed
-from triage.journal import sync_folder
+from triage.journal import make_folder, sync_folder
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 Name = Annotated[str, Field(pattern=_NAME.pattern)]
@@ -83,6 +84,7 @@ class Control:
     """Per `project/site`: why its newest document is not in force. The one before stays."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _read_at: float = float("-inf")
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def age(self) -> float:
@@ -111,30 +113,49 @@ class Control:
         raise NotFound(f"there is no project {project!r}; declare a site of it first")
 
     def poll(self) -> None:
-        """Reads every document that changed. A broken one is reported in `problems` and changes nothing."""
-        there = set()
-        for path in sorted(self.folder.glob("projects/*/sites/*.json")):
-            project, name = path.parent.parent.name, path.stem
-            if not (_NAME.fullmatch(project) and _NAME.fullmatch(name)):
-                self.problems[f"{project}/{name}"] = (
-                    f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
+        """Reads every document that changed. A broken one is reported in `problems` and changes nothing.
+
+        Raises OSError when the folder cannot be read: what was in force stays, and `age` grows.
+        """
+        with self._changing:
+            sites: dict[tuple[str, str], Site] = {}
+            problems: dict[str, str] = {}
+            for path in self._documents():
+                project, name = path.parent.parent.name, path.stem
+                if not (_NAME.fullmatch(project) and _NAME.fullmatch(name)):
+                    problems[f"{project}/{name}"] = (
+                        f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
+                    )
+                    continue
+                content = path.read_bytes()
+                known = self._sites.get((project, name))
+                try:
+                    fresh = known is None or known.etag != etag(content)
+                    sites[project, name] = self.open(project, name, content) if fresh else known  # type: ignore[assignment]
+                except ModelStoreError as error:
+                    problems[f"{project}/{name}"] = str(error)
+                    if known is not None:
+                        sites[project, name] = known
+            self._sites, self.problems = sites, problems
+            self._read_at = time.monotonic()
+
+    def _documents(self) -> list[Path]:
+        projects = self.folder / "projects"
+        if not projects.exists() and not self._sites:
+            return []  # nothing was ever declared
+        folders = [project / "sites" for project in sorted(projects.iterdir()) if (project / "sites").is_dir()]
+        return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix == ".json"]
+
+    def _check_labels(self, site: Site) -> None:
+        """Reviewers of a project share one queue and one list of labels. Raises ModelStoreError for a site with another."""
+        for other in self._sites.values():
+            if (
+                other.project == site.project and other.name != site.name
+            ) and other.labels.digest != site.labels.digest:
+                raise ModelStoreError(
+                    f"site {site.project}/{site.name} has other labels than {other.project}/{other.name}, and reviewers "
+                    "of a project choose from one list; declare it in a project of its own"
                 )
-                continue
-            there.add((project, name))
-            content = path.read_bytes()
-            known = self._sites.get((project, name))
-            if known is not None and known.etag == etag(content):
-                self.problems.pop(f"{project}/{name}", None)
-                continue
-            try:
-                self._sites[project, name] = self.open(project, name, content)
-                self.problems.pop(f"{project}/{name}", None)
-            except ModelStoreError as error:
-                self.problems[f"{project}/{name}"] = str(error)
-        for gone in set(self._sites) - there:
-            del self._sites[gone]
-            self.problems.pop("/".join(gone), None)
-        self._read_at = time.monotonic()
 
     def open(self, project: str, name: str, content: bytes) -> Site:
         """The site that a document describes. Raises ModelStoreError naming what does not fit."""
@@ -170,9 +191,9 @@ class Control:
         document names what is not there.
         """
         path = self.folder / "projects" / project / "sites" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
-        with _locked(path.parent / ".lock"):
+        with self._changing, _locked(path.parent / ".lock"):
             before = etag(path.read_bytes()) if path.exists() else None
             if before != if_match:
                 raise PreconditionFailed(
@@ -180,13 +201,14 @@ class Control:
                     "read it again and repeat the change"
                 )
             site = self.open(project, name, content)
+            self._check_labels(site)
             partial = path.with_suffix(".partial")
             partial.write_bytes(content)
             with partial.open("rb") as stream:
                 os.fsync(stream.fileno())
             partial.rename(path)
             sync_folder(path.parent)
-        self._sites[project, name] = site
+            self._sites = {**self._sites, (project, name): site}
         return site, before
 
 

@@ -14,6 +14,7 @@ TriageError                       detail says what is wrong and what to do
     ├── JournalBroken             the journal could not be written: nothing is acknowledged any more
     ├── IndexAway                 Redis does not answer
     └── ClassifierUnavailable     the model does not answer (never leaves the service: the image goes to a person)
+        └── ImageFailed           the model answers, but fails on this image
 SettingsError                     a setting names something impossible; ends the process with one line
 """
 
@@ -78,6 +79,10 @@ class IndexAway(Unavailable):
 
 class ClassifierUnavailable(Unavailable):
     title = "The model does not answer"
+
+
+class ImageFailed(ClassifierUnavailable):
+    title = "The model fails on this image"
 
 
 class SettingsError(Exception):

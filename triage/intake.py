@@ -82,7 +82,7 @@ class Intake:
             site, scores, control_stale=self._control.age > self._stale_s,
         )  # fmt: skip
         clock.mark("decide")
-        record = _with(record, timings_ms=clock.so_far())
+        record = _with(record, timings_ms={**record.timings_ms, **clock.so_far()})
         told = answers.told(record, site.labels, site.rules, self._suggestions)
         await self._recorder.record(record, told)
         self._count(record)
@@ -103,7 +103,8 @@ class Intake:
             raise ClassifierUnavailable(
                 f"{site.document.model} is served with another graph; archive this bundle again"
             )
-        return _with(again, revision=record.revision + 1, queue=record.queue)
+        self._count(again)
+        return _with(again, revision=record.revision + 1, queue=record.queue, code=VERSION)
 
     async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
         """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
@@ -193,6 +194,7 @@ def decided(
         bundle=site.bundle.digest, rules=site.rules.digest, provider=scores.provider, precision=scores.precision,
         heads=heads, probability=scores.probability.astype("<f4").tobytes(), typicality=float(scores.typicality),
         embedding=scores.embedding.astype("<f2").tobytes(), fires=fires,
+        timings_ms={"decode": scores.decode_ms, "run": scores.run_ms},
         absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
     )  # fmt: skip
 

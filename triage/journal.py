@@ -53,7 +53,7 @@ class SegmentJournal:
     def start(self) -> None:
         """Raises SettingsError when another gateway of this name writes here, or nobody can."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise SettingsError(
@@ -132,8 +132,8 @@ class SegmentJournal:
                 full = self._file
                 self._open_segment(self._end.segment + 1)
                 os.close(full)
-        except OSError as error:
-            self.broken = str(error)
+        except Exception as error:  # whatever it was, nothing more can be promised
+            self.broken = str(error) or type(error).__name__
             failed = JournalBroken(f"the journal cannot be written ({error}); mend the disk and restart the gateway")
             _settle(batch, lambda future, _: future.set_exception(failed), positions)
             return
@@ -161,6 +161,15 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder whose name, and every name above it, survives a loss of power."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -30,6 +30,8 @@ class Parts:
     desk: Desk
     returning: Returning
     in_flight: int = 0
+    showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Images being decoded to be shown: the largest take hundreds of MB each."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def readiness(self) -> tuple[str, list[str]]:
@@ -42,7 +44,9 @@ class Parts:
         if self.control.age > self.settings.control_stale_s:
             why.append("control documents are stale")
         samples = [sample for family in self.metrics.classifier_up.collect() for sample in family.samples]
-        down = [sample.labels["version"] for sample in samples if sample.value == 0]
+        served = {site.document.model for site in self.control.sites}
+        versions = {sample.labels["version"]: sample.value for sample in samples}
+        down = [name for name, up in versions.items() if not up and name in served]
         why += [f"the model {name} does not answer" for name in down]
         if self.recorder.behind:
             why.append("the index is behind the journal")

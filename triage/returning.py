@@ -11,7 +11,7 @@ import contextlib
 from model_store import record as records
 from model_store.errors import ImageError
 from model_store.record import PredictionRecord
-from triage.errors import ClassifierUnavailable, Conflict, NotFound
+from triage.errors import ClassifierUnavailable, Conflict, ImageFailed, NotFound
 from triage.intake import Intake
 from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
@@ -56,7 +56,7 @@ class Returning:
         assert isinstance(record, PredictionRecord)
         try:
             again = await self._intake.decide_again(record)
-        except (ImageError, NotFound):
+        except (ImageError, ImageFailed, NotFound):
             await self._leave_to_people(lease)
             return
         if again.route == "captured":  # the site answers nothing by now, but somebody was asked already

@@ -17,6 +17,8 @@ from triage.settings import Settings
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
+CONNECTIONS = 1024
+"""Open at once, idle ones among them: reviewers and listeners keep theirs."""
 KEEP_ALIVE_S = 75
 """Longer than clients and proxies keep an idle connection: the side that closes first must not be the one that is asked."""
 
@@ -47,7 +49,7 @@ def run(settings: Settings) -> None:
         app, host=settings.host, port=settings.port, loop="uvloop", http="httptools",
         access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=False,
-        limit_concurrency=4 * settings.max_in_flight,
+        limit_concurrency=max(CONNECTIONS, 4 * settings.max_in_flight),
     )  # fmt: skip
     # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.
     logging.getLogger("uvicorn.error").addFilter(lambda record: getattr(app.state, "refused", None) is None)

@@ -15,7 +15,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from model_store.errors import document_error
 from triage.errors import SettingsError
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Settings(BaseSettings):
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _closed_by_default(cls, host: str, others: ValidationInfo) -> str:
-        if others.data.get("api_key") is None and host not in _LOOPBACK:
+        if others.data.get("api_key") is None and host not in LOOPBACK:
             raise ValueError("listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1")
         return host
 

@@ -14,7 +14,7 @@ from model_store.bundle import Bundle
 from model_store.errors import ImageError, ReplyError, UnusableImage
 from model_store.prediction import Prediction
 from triage.breaker import Breaker
-from triage.errors import ClassifierUnavailable
+from triage.errors import ClassifierUnavailable, ImageFailed
 from triage.metrics import Metrics
 
 _BY_STATUS = {
@@ -43,8 +43,8 @@ class TorchServeClassifier:
             raise ClassifierUnavailable(f"the model {name} did not answer lately and is tried again each second")
         try:
             prediction = await self._ask(image, name)
-        except ImageError:
-            breaker.succeeded()  # it read the image well enough to refuse it
+        except (ImageError, ImageFailed):
+            breaker.succeeded()  # it answers, though not with scores
             raise
         except ClassifierUnavailable:
             breaker.failed(time.monotonic())
@@ -76,8 +76,10 @@ class TorchServeClassifier:
                 return wire.decode(body)
             except ReplyError as error:
                 raise ClassifierUnavailable(f"{self._url}: {error}") from error
-        if reply.status in _BY_STATUS and reply.headers.get("Content-Type", "").startswith("application/problem+json"):
-            raise _BY_STATUS[reply.status](_detail(body))
+        if reply.headers.get("Content-Type", "").startswith("application/problem+json"):  # our handler's own words
+            if reply.status in _BY_STATUS:
+                raise _BY_STATUS[reply.status](_detail(body))
+            raise ImageFailed(_detail(body))
         raise ClassifierUnavailable(f"{self._url} answered {reply.status}")
 
 

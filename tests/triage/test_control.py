@@ -167,3 +167,25 @@ async def test_of_many_writers_with_the_same_etag_one_wins(data: Data) -> None:
 
     results = await asyncio.gather(*(asyncio.to_thread(put, n) for n in range(8)), return_exceptions=True)
     assert sum(not isinstance(result, PreconditionFailed) for result in results) == 1
+
+
+def test_a_folder_that_cannot_be_read_keeps_every_site_and_lets_the_age_grow(control: Control) -> None:
+    moved = control.folder.rename(control.folder.with_name("elsewhere"))
+    before = control.age
+    with pytest.raises(FileNotFoundError):
+        control.poll()
+    assert control.site("default", "default").name == "default"
+    assert control.age >= before
+    moved.rename(control.folder)
+    control.poll()
+    assert control.site("default", "default").name == "default"
+
+
+def test_the_sites_of_a_project_have_one_list_of_labels(control: Control) -> None:
+    other = SiteDocument(
+        mode="capture", labels=bundles.schema().model_copy(update={"labels": bundles.schema().labels[:2]})
+    )
+    with pytest.raises(ModelStoreError, match="reviewers of a project choose from one list"):
+        control.put("default", "ward", other, None)
+    control.put("another", "ward", other, None)
+    assert control.labels("another").ids == ("red", "green")

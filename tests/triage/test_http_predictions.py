@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -152,3 +153,16 @@ def test_redis_away_is_503_for_readers_and_nothing_for_callers(served: Served) -
         served.valkey.start()
     eventually(lambda: served.http.get(f"/v1/predictions/{during.json()['id']}").status_code == 200)
     eventually(lambda: served.http.get("/readyz").json() == {"status": "answering", "why": []})
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://somewhere.example"}, {"Host": "rebound.example"}, {"Origin": "null"}], ids=str
+)
+def test_without_a_key_a_web_page_is_refused(served: Served, headers: dict[str, str]) -> None:
+    with (
+        running_gateway(served.data.folder, served.valkey.url, node="open") as gateway,
+        httpx.Client(base_url=gateway.url, trust_env=False) as http,
+    ):
+        refused = http.post("/v1/predictions", content=picture(), headers=headers)
+        problem(refused, 401, "without TRIAGE_API_KEY only this machine may call; set one, or call 127.0.0.1 directly")
+        assert http.post("/v1/predictions", content=picture(), headers={"Origin": gateway.url}).status_code == 200

@@ -30,7 +30,7 @@ async def test_a_prediction_is_what_the_schema_says(gateway: Wired, colour: str,
     assert (record.format, record.width, record.height) == ("PNG", 32, 24)
     assert record.heads == ("red", "green", "blue")
     assert len(record.probabilities()) == 3
-    assert set(record.timings_ms) == {"receive", "classify", "decide"}
+    assert set(record.timings_ms) == {"receive", "classify", "decide", "decode", "run"}
     assert await gateway.blobs.get(f"default/default/{record.sha256}") == picture(colour)
 
 

@@ -81,7 +81,8 @@ async def image(request: Request, prediction_id: str) -> Response:
     view, _, blob = await parts.reviews.view(prediction_id)
     stored = msgspec.json.decode(view)
     spec = parts.control.site(stored["project"], stored["site"]).image
-    png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
+    async with parts.showing:
+        png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from model_store.errors import ImageError, ModelStoreError
 from triage.errors import Invalid, NotAuthorized, TriageError
+from triage.settings import LOOPBACK
 
 _encoder = msgspec.json.Encoder()
 PROBLEM = "application/problem+json"
@@ -34,10 +36,18 @@ async def authorize(request: Request) -> None:
     """Raises NotAuthorized unless the request carries the service's key; without a key only loopback is listened on."""
     key = request.app.state.parts.settings.api_key
     if key is None:
+        _from_here(request)
         return
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
         raise NotAuthorized("send the service's key as 'Authorization: Bearer KEY'")
+
+
+def _from_here(request: Request) -> None:
+    """Without a key, only programs of this machine: a web page, or a name that was made to point here, is refused."""
+    origin = request.headers.get("origin")
+    if request.url.hostname not in LOOPBACK or (origin and urlsplit(origin).netloc != request.headers.get("host")):
+        raise NotAuthorized("without TRIAGE_API_KEY only this machine may call; set one, or call 127.0.0.1 directly")
 
 
 def install(app: FastAPI) -> None:
