@@ -28,6 +28,7 @@ from triage.returning import Returning
 from triage.routes import control, operations, predictions, reviewing
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
+from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
 from triage.settings import Settings
 from triage.torchserve_classifier import TorchServeClassifier
@@ -55,6 +56,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         app.include_router(router)
     operations.mount_static(app)
     install(app)
+    app.add_middleware(FrontDoor)
     app.add_middleware(Bounded)
     app.add_middleware(Counted, metrics=counted)
     return app

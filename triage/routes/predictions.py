@@ -19,8 +19,9 @@ from triage.routes.replies import authorize, json_reply
 from triage.safe_image import safe_image
 from triage.schemas import PredictionBody, PredictionQuery, Problem
 
+PATH = "/v1/predictions"
 images = APIRouter()
-router = APIRouter(prefix="/v1/predictions", dependencies=[Depends(authorize)], tags=["predictions"])
+router = APIRouter(prefix=PATH, dependencies=[Depends(authorize)], tags=["predictions"])
 _NOT_YET = ("multipart/", "application/json")
 _POLL_S = 0.1
 
@@ -28,7 +29,7 @@ _POLL_S = 0.1
 # The one route that every image takes: it asks for the key and reads its query itself, because the framework's own way
 # of doing so takes longer than deciding does.
 @images.post(
-    "/v1/predictions",
+    PATH,
     tags=["predictions"],
     response_model=PredictionBody,
     responses={code: {"model": Problem} for code in (400, 401, 404, 413, 415, 422, 429, 503)},

@@ -45,45 +45,48 @@ async def authorize(request: Request) -> None:
 
 def _from_here(request: Request) -> None:
     """Without a key, only programs of this machine: a web page, or a name that was made to point here, is refused."""
-    origin = request.headers.get("origin")
-    if request.url.hostname not in LOOPBACK or (origin and urlsplit(origin).netloc != request.headers.get("host")):
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name.strip("[]") not in LOOPBACK or (origin and urlsplit(origin).netloc != host):
         raise NotAuthorized("without TRIAGE_API_KEY only this machine may call; set one, or call 127.0.0.1 directly")
 
 
-def install(app: FastAPI) -> None:
+EXPECTED = (TriageError, ModelStoreError, RequestValidationError, HTTPException)
+"""What becomes a problem with words of its own; anything else is a fault of ours."""
+
+
+def problem_of(error: Exception) -> Response:
     """The one table from exceptions to problems."""
+    match error:
+        case TriageError():
+            return problem(error.title, error.status, str(error), type(error).__name__, error.retry_after)
+        case ImageError():
+            return problem("The image is refused", error.status, str(error), error.code)
+        case ModelStoreError():
+            return problem(Invalid.title, 422, str(error), "document")
+        case RequestValidationError():
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            said = f"{where}: {first['msg']}; see /openapi.json".encode(
+                errors="replace"
+            ).decode()  # half a surrogate pair
+            return problem("The request cannot be read", 422, said, "request")
+        case HTTPException():
+            said = f"{error.detail}; see /openapi.json for what there is"
+            return problem(str(error.detail), error.status_code, said, "http")
+    raise error
 
-    async def ours(_: Request, error: Exception) -> Response:
-        assert isinstance(error, TriageError)
-        return problem(error.title, error.status, str(error), type(error).__name__, error.retry_after)
 
-    async def image(_: Request, error: Exception) -> Response:
-        assert isinstance(error, ImageError)
-        return problem("The image is refused", error.status, str(error), error.code)
+def install(app: FastAPI) -> None:
+    """Every route's exceptions become problems."""
 
-    async def document(_: Request, error: Exception) -> Response:
-        return problem(Invalid.title, 422, str(error), "document")
-
-    async def validation(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = f"{where}: {first['msg']}; see /openapi.json".encode(errors="replace").decode()  # half a surrogate pair
-        return problem("The request cannot be read", 422, said, "request")
-
-    async def framework(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return problem(
-            str(error.detail), error.status_code, f"{error.detail}; see /openapi.json for what there is", "http"
-        )
+    async def expected(_: Request, error: Exception) -> Response:
+        return problem_of(error)
 
     async def fault(request: Request, _: Exception) -> Response:  # logged with its traceback by the server
         said = f"{request.url.path} met a fault of the service; its log says which, and repeating may work"
         return problem(TriageError.title, 500, said, "internal")
 
-    app.add_exception_handler(TriageError, ours)
-    app.add_exception_handler(ImageError, image)
-    app.add_exception_handler(ModelStoreError, document)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(HTTPException, framework)
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, expected)
     app.add_exception_handler(Exception, fault)
