@@ -59,7 +59,6 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
     heads = len(table.heads)
     table = replace(table, veto=np.where(table.exclusive[table.group], max(knobs.vetoes), np.inf).astype(np.float32))
     attempted = np.ones(heads, bool)
-    found = _candidates(table, tune, images, knobs, heads)
     while True:
         table = _choose_vetoes(table, tune, images, knobs, int(attempted.sum()))
         found = _candidates(table, tune, images, knobs, int(attempted.sum()))

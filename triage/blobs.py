@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from triage.errors import NotFound, Unavailable
-from triage.journal import make_folder
+from triage.journal import make_folder, sync_folder
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -45,11 +45,11 @@ class LocalBlobs:
         self._pool.shutdown()
 
     def _put(self, key: str, data: bytes) -> bool:
-        # Plain strings and descriptors: with pathlib this took three times the processor time of the writing itself.
+        # Plain strings and descriptors: every image passes here, and pathlib would cost more than the calls it makes.
         path = f"{self._root}/{key}"
         folder, name = path.rsplit("/", 1)
         if os.path.exists(path):
-            _sync(folder)  # whoever wrote it may not have come to this line yet
+            sync_folder(folder)  # whoever wrote it may not have come to this line yet
             return False
         partial = f"{folder}/.{name}.{next(self._serial)}.{os.getpid()}.partial"
         try:
@@ -69,13 +69,5 @@ class LocalBlobs:
         finally:
             os.close(descriptor)
         os.rename(partial, path)
-        _sync(folder)
+        sync_folder(folder)
         return True
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -172,7 +172,7 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Makes names created in a folder survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -1,8 +1,8 @@
 """Commands of many callers over one connection to Redis, in order, as many in one write as have gathered meanwhile.
 
-redis-py's pool and pipeline cost more processor time for each prediction than deciding it does; here it keeps its parts that
-matter, connecting and the protocol. A connection that broke before it answered is tried once more, so that a restarted Redis
-is no failure; every script of ours may run twice.
+Of redis-py it takes connecting and the protocol, and leaves out pool and pipeline, which every prediction would pay for. A
+connection that broke before it answered is tried once more, so that a restarted Redis is no failure; every script of ours
+may run twice.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ _NOT_YET = ("multipart/", "application/json")
 _POLL_S = 0.1
 
 
-# The one route that every image takes: it asks for the key and reads its query itself, because the framework's own way
-# of doing so takes longer than deciding does.
+# The one route that every image takes: it asks for the key and reads its query itself, so that front_door.py can call it
+# without the framework in between.
 @images.post(
     PATH,
     tags=["predictions"],
