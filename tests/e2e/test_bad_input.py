@@ -212,7 +212,9 @@ def test_a_sender_who_leaves_in_the_middle_leaves_nothing(service: Service) -> N
     blobs, waiting = blob_files(service.data.folder), service.waiting()
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", service.gateway.port), timeout=DEADLINE_S) as connection:
-            connection.sendall(b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + picture())
+            connection.sendall(
+                b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + picture()
+            )
     assert service.send(Sent(picture("red", salt=5000), 200)).status_code == 200
     assert len(blob_files(service.data.folder) - blobs) == 1
     assert service.waiting() == waiting
