@@ -26,8 +26,10 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     available: bool = True
     """The classifier answered with the expected graph."""
     certified_here: bool = True
-    """The rules name this site, provider and precision."""
+    """The rules name this site, provider and precision, and had not expired when the image came."""
     control_stale: bool = False
+    out_of_scope: tuple[str, ...] = ()
+    """Metadata fields whose declared use condition failed or that were missing."""
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -72,7 +74,12 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="predictio
     queue: str | None = None
     """Set when the image waits for a person."""
     audit_u: float | None = None
+    """Keyed hash of the id in [0, 1); None where nothing could be drawn."""
     audit_probability: float | None = None
+    """The largest in `policy.audit`."""
+    drawn: tuple[str, ...] = ()
+    """Classes for which this image is read blind: those whose probability is above `audit_u`. Within a class every firing
+    has the same chance, so that no weights are needed."""
     timings_ms: dict[str, float] = {}
 
     def probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -96,7 +103,22 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     answers: dict[str, Answer] = {}
     new_label: str | None = None
     note: str = ""
+    item: str = ""
+    """The queue's item; empty: its id is the prediction's."""
+    purpose: Literal["review", "audit", "recall"] = "review"
+    """review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt."""
     blind: bool = False
+    """The reviewer saw neither what the model said nor why the image was here, and was asked for every label."""
+    reading: int = 1
+    """2: by a second reviewer, because the first did not confirm the model."""
+    drawn: tuple[str, ...] = ()
+    """Classes for which this reading is evidence."""
+    doubts: tuple[str, ...] = ()
+    """Those of `drawn` that the reviewer does not call present."""
+    corrects: bool = False
+    """The model answered, and people decided otherwise: callers are told so."""
+    received_at: int | None = None
+    """When the image came, microseconds since the epoch."""
     suggestions: tuple[str, ...] = ()
     """Label ids the reviewer was shown, best first."""
     leased_at: int
@@ -171,14 +193,16 @@ def arrow_schema(table: str) -> Any:
         "typicality": pa.float32(),
         "answers": pa.map_(text, text), "source": pa.map_(text, text), "detail": pa.map_(text, text),
         "timings_ms": pa.map_(text, pa.float64()),
-        "heads": texts, "fires": texts, "absent": texts, "reasons": texts, "suggestions": texts,
+        "heads": texts, "fires": texts, "drawn": texts, "doubts": texts, "absent": texts, "reasons": texts, "suggestions": texts,
         "policy": pa.struct([
             ("mode", text), ("suspended", texts), ("always_review", texts),
             ("available", pa.bool_()), ("certified_here", pa.bool_()), ("control_stale", pa.bool_()),
+            ("audit", pa.map_(text, pa.float64())),
+            ("out_of_scope", texts),
         ]),
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
-        "blind": pa.bool_(), "gold": pa.bool_(), "agreement": pa.bool_(),
+        "blind": pa.bool_(), "reading": pa.int32(), "corrects": pa.bool_(), "gold": pa.bool_(), "agreement": pa.bool_(),
     }  # fmt: skip
     if table == "truths":
         special["source"] = text  # who said so; in a prediction the name holds the caller's metadata
@@ -192,7 +216,7 @@ def to_row(record: Record) -> dict[str, Any]:
     if isinstance(record, PredictionRecord):
         row["probability"] = record.probabilities()
         row["embedding"] = np.frombuffer(record.embedding, "<f2")
-        row["policy"] = msgspec.structs.asdict(record.policy)
+        row["policy"] = {**msgspec.structs.asdict(record.policy), "audit": list(record.policy.audit.items())}
     for name, value in row.items():
         if isinstance(value, dict) and name != "policy":
             row[name] = list(value.items())
@@ -216,4 +240,5 @@ def from_row(table: str, row: dict[str, Any]) -> Record:
             values[name] = np.array(values[name], dtype).tobytes()
     if "policy" in values:
         values["policy"] = {name: value for name, value in values["policy"].items() if value is not None}
+        values["policy"]["audit"] = dict(values["policy"].get("audit", ()))
     return msgspec.convert(values, TABLES[table])

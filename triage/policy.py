@@ -1,8 +1,8 @@
 """From a decision to a route. Pure, and it only takes answers away.
 
 An answerable image goes out as `automatic` unless operations know better: the site captures or assists, the rules were not
-made for this site, the control state is stale, or a label that must always be read fires. Every reason that holds is listed,
-in the order of `REASONS`; an automatic answer has none.
+made for this site or have expired, a declared use condition is not met, the control state is stale, or a label that must
+always be read fires. Every reason that holds is listed, in the order of `REASONS`; an automatic answer has none.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def route(
         reasons.add("class_suspended")
     if set(fires) & set(policy.always_review):
         reasons.add("always_review")
+    if policy.out_of_scope:
+        reasons.add("out_of_scope")
     if not policy.available:
         reasons.add("model_unavailable")
     if policy.control_stale:

@@ -46,7 +46,7 @@ def packed(dtype: str, width: Literal[16, 32]) -> st.SearchStrategy[bytes]:
 
 policies = st.builds(
     PolicySnapshot, mode=st.sampled_from(["capture", "assist", "live"]), suspended=texts, always_review=texts,
-    available=st.booleans(), certified_here=st.booleans(), control_stale=st.booleans(),
+    available=st.booleans(), certified_here=st.booleans(), control_stale=st.booleans(), out_of_scope=texts,
 )  # fmt: skip
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "predictions": st.builds(

@@ -23,6 +23,7 @@ snapshots = st.builds(
     available=st.booleans(),
     certified_here=st.booleans(),
     control_stale=st.booleans(),
+    out_of_scope=st.sampled_from([(), ("scanner",), ("age", "view")]),
 )
 LIVE = PolicySnapshot(mode="live")
 
@@ -48,6 +49,7 @@ def test_it_only_takes_answers_away(
         assert routing.reasons == ()
         assert (snapshot.mode, snapshot.available, snapshot.certified_here) == ("live", True, True)
         assert not snapshot.control_stale
+        assert not snapshot.out_of_scope
     assert set(routing.reasons) <= set(policy.REASONS)
     assert list(routing.reasons) == sorted(set(routing.reasons), key=policy.REASONS.index)
 
@@ -58,7 +60,7 @@ def test_a_stricter_site_never_answers_more(snapshot: PolicySnapshot, fires: tup
         msgspec.structs.replace(snapshot, control_stale=True), msgspec.structs.replace(snapshot, available=False),
         msgspec.structs.replace(snapshot, mode="assist"), msgspec.structs.replace(snapshot, mode="capture"),
         msgspec.structs.replace(snapshot, certified_here=False), msgspec.structs.replace(snapshot, suspended=fires),
-        msgspec.structs.replace(snapshot, always_review=fires),
+        msgspec.structs.replace(snapshot, always_review=fires), msgspec.structs.replace(snapshot, out_of_scope=("age",)),
     ):  # fmt: skip
         if routed(stricter, fires=fires).route == "automatic":
             assert routed(snapshot, fires=fires).route == "automatic"
@@ -72,6 +74,7 @@ def test_a_plain_answer_has_no_reason() -> None:
     ("snapshot", "reason"),
     [
         (PolicySnapshot(mode="live", always_review=("red",)), "always_review"),
+        (PolicySnapshot(mode="live", out_of_scope=("scanner",)), "out_of_scope"),
         (PolicySnapshot(mode="live", available=False), "model_unavailable"),
         (PolicySnapshot(mode="live", control_stale=True), "control_stale"),
         (PolicySnapshot(mode="assist"), "site_assisting"),
