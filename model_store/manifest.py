@@ -48,6 +48,36 @@ class Provenance(BaseModel):
     seed: int = 0
 
 
+class GateCheck(BaseModel):
+    """What the gate does to one kind of image unlike the training set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    images: Annotated[int, Field(ge=1)]
+    rejected: Annotated[float, Field(ge=0, le=1)]
+    """Share of them below the gate's `reject`."""
+    auroc: Annotated[float, Field(ge=0, le=1)]
+    """P(one of them is less typical than a normal tuning image), ties counted half."""
+
+
+class Gate(BaseModel):
+    """The graph's typicality: what it was made of, and what it was seen to stop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["prototypes"] = "prototypes"
+    prototypes: Annotated[int, Field(ge=1)]
+    """How many the graph holds; an image that is like none of them is atypical."""
+    images: Annotated[int, Field(ge=1)]
+    """Normal tuning images among which typicality is a rank."""
+    reject: Annotated[float, Field(gt=0, lt=1)]
+    """Typicality below which nothing answers: the share of normal images that this costs."""
+    validated: bool
+    """Whether the checks met the rule of docs/training.md; one that did not still rejects, but is no protection."""
+    checks: tuple[GateCheck, ...] = ()
+
+
 class Manifest(BaseModel):
     """Names the graph, its heads and its input; immutable once written."""
 
@@ -66,6 +96,8 @@ class Manifest(BaseModel):
     opset: int
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     provenance: Provenance
+    gate: Gate | None = None
+    """None: typicality is 1 for every image, and nothing is known to be stopped."""
 
     @model_validator(mode="after")
     def _heads_are_labels(self) -> Self:

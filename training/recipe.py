@@ -94,6 +94,16 @@ class Training:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Typicality:
+    """The gate against images unlike the training set."""
+
+    prototypes: Annotated[int, Field(ge=0)] = 200
+    """Over all classes, shared out by their training images; 0: no gate, every image is typical."""
+    reject: Share = 0.05
+    """Share of normal images that may be sent to people for being unusual."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Certification:
     """What is promised, and for whom."""
 
@@ -135,6 +145,7 @@ class Recipe:
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    typicality: Typicality = field(default_factory=Typicality)
     certification: Certification = field(default_factory=Certification)
     export: Export = field(default_factory=Export)
 
