@@ -47,6 +47,7 @@ def packed(dtype: str, width: Literal[16, 32]) -> st.SearchStrategy[bytes]:
 policies = st.builds(
     PolicySnapshot, mode=st.sampled_from(["capture", "assist", "live"]), suspended=texts, always_review=texts,
     available=st.booleans(), certified_here=st.booleans(), control_stale=st.booleans(), out_of_scope=texts,
+    audit=st.dictionaries(text, share, max_size=3),
 )  # fmt: skip
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "predictions": st.builds(
@@ -56,14 +57,16 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
         bundle=text, rules=text, code=text, provider=text, precision=text, heads=texts, probability=packed("<f4", 32),
         typicality=st.none() | st.floats(0, 1, width=32), embedding=packed("<f2", 16), fires=texts, absent=texts,
         route=st.sampled_from(["automatic", "review", "captured"]), reasons=texts, policy=policies, queue=maybe,
-        audit_u=st.none() | share, audit_probability=st.none() | share,
+        audit_u=st.none() | share, audit_probability=st.none() | share, drawn=texts,
         timings_ms=st.dictionaries(text, st.floats(0, 1e6), max_size=3),
     ),
     "verdicts": st.builds(
         VerdictRecord, id=text, prediction=text, revision=st.integers(1, 9), project=text, site=text, case=maybe,
         queue=text, sha256=text, reviewer=text,
         outcome=st.sampled_from(["labels", "none_of_these", "unusable", "new_label"]), answers=answers, new_label=maybe,
-        note=text, blind=st.booleans(), suggestions=texts, leased_at=times, shown_at=st.none() | times, at=times,
+        note=text, item=text, purpose=st.sampled_from(["review", "audit", "recall"]), blind=st.booleans(),
+        reading=st.integers(1, 2), drawn=texts, doubts=texts, corrects=st.booleans(), received_at=st.none() | times,
+        suggestions=texts, leased_at=times, shown_at=st.none() | times, at=times,
         gold=st.booleans(), agreement=st.none() | st.booleans(),
     ),
     "truths": st.builds(TruthRecord, id=text, prediction=text, project=text, answers=answers, source=text, at=times),
@@ -145,7 +148,9 @@ def test_todays_records_carry_all_that_the_first_version_wrote() -> None:
     """A field may be added; none may vanish or change its meaning."""
     for data, record in zip(msgspec.msgpack.decode(FIXTURE.read_bytes(), type=list[bytes]), V1, strict=True):
         then, now = msgspec.msgpack.decode(data), msgspec.msgpack.decode(log.encode(record))
-        assert {key: now.get(key) for key in then} == then
+        assert {key: now.get(key) for key in then} | {"policy": None} == then | {"policy": None}
+        policy = now.get("policy", {})
+        assert {key: policy.get(key) for key in then.get("policy", {})} == then.get("policy", {})
 
 
 @pytest.mark.parametrize("record", V1, ids=lambda record: type(record).__name__)
