@@ -30,6 +30,8 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     control_stale: bool = False
     out_of_scope: tuple[str, ...] = ()
     """Metadata fields whose declared use condition failed or that were missing."""
+    audit: dict[str, float] = {}
+    """For each class whose answer here would be evidence, the probability with which it is read blind."""
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -193,12 +195,12 @@ def arrow_schema(table: str) -> Any:
         "typicality": pa.float32(),
         "answers": pa.map_(text, text), "source": pa.map_(text, text), "detail": pa.map_(text, text),
         "timings_ms": pa.map_(text, pa.float64()),
-        "heads": texts, "fires": texts, "drawn": texts, "doubts": texts, "absent": texts, "reasons": texts, "suggestions": texts,
+        "heads": texts, "fires": texts, "absent": texts, "reasons": texts, "suggestions": texts, "drawn": texts,
+        "doubts": texts,
         "policy": pa.struct([
             ("mode", text), ("suspended", texts), ("always_review", texts),
             ("available", pa.bool_()), ("certified_here", pa.bool_()), ("control_stale", pa.bool_()),
-            ("audit", pa.map_(text, pa.float64())),
-            ("out_of_scope", texts),
+            ("out_of_scope", texts), ("audit", pa.map_(text, pa.float64())),
         ]),
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
