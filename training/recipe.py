@@ -12,11 +12,12 @@ import tomllib
 from dataclasses import field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from model_store.conditions import Condition
 from model_store.errors import DocumentError, document_error
 from model_store.labels import Group, Label
 from model_store.manifest import ImageSpec
@@ -123,6 +124,8 @@ class Certification:
     """No class answers below this score, whatever could be proven: nobody believes an answer that its score calls unlikely."""
     min_chance: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """A class whose best chance to pass, judged on tuning images, is below is not attempted and costs the others nothing."""
+    conditions: tuple[Condition, ...] = ()
+    """What has to be known of an image, from its metadata, for a class to answer for it."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -212,8 +215,9 @@ def _sentence(source: Path | str, error: ValidationError) -> DocumentError:
     *section, wrong = (str(part) for part in first["loc"])
     kind: Any = Recipe
     for name in section:
-        kind = getattr(kind, "__annotations__", {}).get(name, None)
-        kind = globals().get(kind) if isinstance(kind, str) else kind
+        if not name.isdigit():  # the number of an entry leads to no other kind
+            hint = get_type_hints(kind).get(name) if isinstance(kind, type) else None
+            kind = next(iter(get_args(hint)), hint)
     known = list(kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else _keys(kind))
     near = difflib.get_close_matches(wrong, known, n=1)
     mend = f"did you mean {near[0]}?" if near else "remove it"

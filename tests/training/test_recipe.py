@@ -34,6 +34,12 @@ MISTAKES = {
     'name = "x"\n[data.shares]\ntrain = 0.9\n' + IMAGE: "train, tune, certify and test make 1.4; let them make 1",
     'name = "x"\n[data]\nsource = "photos"\n' + IMAGE: "data.source = 'photos'",
     'name = "x"\n[model]\npretrained = "w.pt"\n' + IMAGE: "mend the path (relative to the recipe)",
+    'name = "x"\n[[certification.conditions]]\nfeld = "age"\nat_least = 18\n'
+    + IMAGE: "certification.conditions.0.feld = 'age': no such key; did you mean field?",
+    'name = "x"\n[[certification.conditions]]\nfield = "age"\n'
+    + IMAGE: "the condition on age needs either one_of, or at_least and at_most; give one kind",
+    'name = "x"\n[[data.labels]]\nid = "a"\nnam = "A"\n'
+    + IMAGE: "data.labels.0.nam = 'A': no such key; did you mean name?",
     'name = "x"\nname = "y"\n': "no TOML (Cannot overwrite a value (at line 2, column 11)); mend that line",
 }
 
@@ -116,6 +122,26 @@ def test_labels_survive_toml() -> None:
         }
     )
     assert recipes.from_dict(tomllib.loads(recipes.dumps(labelled))) == labelled
+
+
+def test_use_conditions_survive_toml() -> None:
+    import tomllib
+
+    values = {
+        "name": "x",
+        "image": {"height": 8, "width": 8},
+        "certification": {
+            "target": 0.9,
+            "conditions": [
+                {"field": "scanner", "one_of": ['A "1"', "B"]},
+                {"field": "age", "at_least": 18, "at_most": 90.5},
+            ],
+        },
+    }
+    declared = recipes.from_dict(values)
+    assert [each.field for each in declared.certification.conditions] == ["scanner", "age"]
+    assert "[[certification.conditions]]" in recipes.dumps(declared)
+    assert recipes.from_dict(tomllib.loads(recipes.dumps(declared))) == declared
 
 
 def test_a_recipe_is_frozen() -> None:
