@@ -35,6 +35,30 @@ Name = Annotated[str, Field(pattern=_NAME.pattern)]
 _STORED_ONLY = ImageSpec(height=1, width=1)
 
 
+class AuditPolicy(BaseModel):
+    """How a site's answers are kept honest; docs/adr/0012 says how it works."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Of an automatic answer to be read blind."""
+    labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """The same for single classes."""
+    suspended: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Of an image on which a suspended class would have answered."""
+    second_reader: bool = True
+    """A doubt counts as an error only when a second, other reader shares it."""
+    overdue_hours: Annotated[float, Field(gt=0)] = 72.0
+    """An audit that nobody answered for so long counts as an error."""
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Probability that any class of the site is suspended although it keeps its promise, within `horizon` audits each."""
+    horizon: Annotated[int, Field(ge=100, le=100_000)] = 5000
+    images_per_day: Annotated[float, Field(gt=0)] | None = None
+    """Expected here; tells how long a fault would go unseen."""
+    max_days_to_detect: Annotated[float, Field(gt=0)] = 90.0
+    """A site whose faults would go unseen for longer is not let go live."""
+
+
 class SiteDocument(BaseModel):
     """What one site does. A site starts in `assist`: people see suggestions, nothing answers by itself."""
 
@@ -48,6 +72,7 @@ class SiteDocument(BaseModel):
     """Only for a site without a model: what reviewers can answer."""
     suspended: tuple[str, ...] = ()
     always_review: tuple[str, ...] = ()
+    audit: AuditPolicy = AuditPolicy()
 
 
 @dataclass(frozen=True)
