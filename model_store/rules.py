@@ -18,47 +18,27 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model_store.certificates import AbsenceCertificate as AbsenceCertificate
+from model_store.certificates import Certificate as Certificate
+from model_store.certificates import Claim, Digest, Precision, Provider, ground_hash
+from model_store.certificates import rule_hash as rule_hash
+from model_store.conditions import Condition
 from model_store.errors import DocumentError, document_error
 from model_store.manifest import Manifest
 
 ClassState = Literal["automatic", "assist", "human"]
 NO_VETO = 2.0
 """Above every probability: this class never stops another from firing."""
-Share = Annotated[float, Field(gt=0, lt=1)]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
-class Certificate(BaseModel):
-    """The evidence that a class's automatic answers are right at least `target` of the time.
-
-    `bound` is the exact binomial (Clopper-Pearson) lower bound on precision at confidence `1 - delta /
-    attempted`.
-    """
+class Sampling(BaseModel):
+    """How an `assist` class gathers evidence: images on which it would fire from `threshold` are read blind, each with
+    `probability`. Drawn so, they are a uniform sample of its firings at every stricter threshold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: Share
-    delta: Share
-    correction: Literal["bonferroni"] = "bonferroni"
-    attempted: Annotated[int, Field(ge=1)]
-    """Classes over which delta was shared."""
-    firings: Annotated[int, Field(ge=1)]
-    errors: Annotated[int, Field(ge=0)]
-    bound: Annotated[float, Field(ge=0, le=1)]
-    images: Annotated[int, Field(ge=1)]
-    """Certification images looked at, one a case."""
-    data_fingerprint: str
-    certified_at: datetime.datetime
-
-    @model_validator(mode="after")
-    def _proves_it(self) -> Self:
-        if self.bound < self.target:
-            raise ValueError(f"the bound is below the target {self.target}; certify again with more data")
-        if self.errors > self.firings:
-            raise ValueError(f"it counts {self.errors} errors among {self.firings} firings; certify again")
-        if self.firings > self.images:
-            raise ValueError(f"it counts {self.firings} firings among {self.images} images; certify again")
-        return self
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    probability: Annotated[float, Field(gt=0, le=1)]
 
 
 class ClassRule(BaseModel):
@@ -74,6 +54,8 @@ class ClassRule(BaseModel):
     absent_below: Annotated[float, Field(ge=0, le=1)] | None = None
     """Certified absence: a score below it says the label is absent (independent groups)."""
     certificate: Certificate | None = None
+    absence: AbsenceCertificate | None = None
+    sampling: Sampling | None = None
     lacks: str = ""
     """For people: what is missing to the next state."""
 
@@ -83,6 +65,14 @@ class ClassRule(BaseModel):
             raise ValueError("an automatic class needs a threshold and a certificate; certify it or make it assist")
         if self.threshold is not None and self.absent_below is not None and self.absent_below > self.threshold:
             raise ValueError("a score could say present and absent at once; lower absent_below to the threshold")
+        if (self.absent_below is None) != (self.absence is None):
+            raise ValueError("absent_below and the certificate of absence go together; certify, or remove both")
+        if self.certificate is not None and self.threshold is None:
+            raise ValueError("a certificate without a threshold proves nothing; certify again")
+        if self.sampling is not None and self.state != "assist":
+            raise ValueError(
+                f"only an assist class gathers evidence by sampling, and this one is {self.state}; remove it"
+            )
         return self
 
 
@@ -97,10 +87,62 @@ class Rules(BaseModel):
     """Digest of the label schema."""
     project: str = "default"
     sites: Annotated[tuple[str, ...], Field(min_length=1)]
-    provider: Literal["cpu", "cuda"]
-    precision: Literal["fp32", "fp16", "int8"]
+    provider: Provider
+    precision: Precision
     typicality_floor: Annotated[float, Field(ge=0, le=1)]
+    conditions: tuple[Condition, ...] = ()
+    """Use conditions: where one fails, nothing is answered. Certificates hold for images that meet them all."""
     classes: dict[str, ClassRule]
+
+    @model_validator(mode="after")
+    def _certificates_are_for_these_rules(self) -> Self:
+        ground = self.ground
+        for label, rule in self.classes.items():
+            claims: tuple[tuple[Claim, float | None, Certificate | AbsenceCertificate | None], ...] = (
+                ("fires", rule.threshold, rule.certificate),
+                ("absent", rule.absent_below, rule.absence),
+            )
+            for claim, at, found in claims:
+                if found is None or at is None:
+                    continue
+                for what, here in (("provider", self.provider), ("precision", self.precision)):
+                    if getattr(found, what) != here:
+                        raise ValueError(
+                            f"{label} was certified on the {what} {getattr(found, what)} and these rules are for {here}; "
+                            "certify on it"
+                        )
+                strange = sorted(set(self.sites) - set(found.sites))
+                if strange:
+                    raise ValueError(f"{label} was not certified for the site {strange[0]!r}; certify with its images")
+                if found.rule != rule_hash(ground, claim, label, at):
+                    raise ValueError(
+                        f"{label}'s certificate is of another rule (bundle, threshold, veto, floor or condition differ); "
+                        "certify again"
+                    )
+        return self
+
+    @property
+    def ground(self) -> str:
+        """`sha256:` of what all certificates of these rules stand on, beside each class's own threshold."""
+        return ground_hash(
+            project=self.project,
+            bundle=self.bundle,
+            labels=self.labels,
+            typicality_floor=self.typicality_floor,
+            conditions=self.conditions,
+            vetoes={label: rule.veto for label, rule in self.classes.items()},
+        )
+
+    @cached_property
+    def valid_until(self) -> datetime.datetime | None:
+        """When the first of the certificates ends; None without one. From then on nothing may be answered by these rules."""
+        ends = [
+            found.valid_until
+            for rule in self.classes.values()
+            for found in (rule.certificate, rule.absence)
+            if found is not None
+        ]
+        return min(ends, default=None)
 
     def content(self) -> bytes:
         """The canonical bytes that the digest is of. Defaults stay out: one that a later version adds changes no digest."""
@@ -113,9 +155,10 @@ class Rules(BaseModel):
         return "sha256:" + hashlib.sha256(self.content()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """pydantic's, without the digest of the original, which it would carry over."""
+        """pydantic's, without what was worked out of the original (its digest above all), which it would carry over."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("digest", None)
+        for kept in ("digest", "valid_until"):
+            copied.__dict__.pop(kept, None)
         return copied
 
     def check_fits(self, bundle_digest: str, manifest: Manifest) -> None:
@@ -143,7 +186,7 @@ class Rules(BaseModel):
                 )
 
 
-def assist_rules(bundle_digest: str, manifest: Manifest, provider: Literal["cpu", "cuda"], site: str) -> Rules:
+def assist_rules(bundle_digest: str, manifest: Manifest, provider: Provider, site: str) -> Rules:
     """Rules under which nothing answers: every head suggests. What a site without rules of its own serves
     by."""
     return Rules(
@@ -176,13 +219,17 @@ def read(path: Path) -> Rules:
     written."""
     try:
         content = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"{path}: {error.strerror}; certify the bundle, or name an existing rules file") from None
+    changed = DocumentError(f"{path}: was changed after it was certified (its digest is not its name); certify again")
+    if hashlib.sha256(content).hexdigest() != path.stem:
+        raise changed
+    try:
         rules = Rules.model_validate_json(content)
     except ValidationError as error:
         raise document_error(path, error) from None
-    except OSError as error:
-        raise DocumentError(f"{path}: {error.strerror}; certify the bundle, or name an existing rules file") from None
-    if content != rules.content() or rules.digest != f"sha256:{path.stem}":
-        raise DocumentError(f"{path}: was changed after it was certified (its digest is not its name); certify again")
+    if content != rules.content():  # another spelling, which would have a second digest: its name's and its records'
+        raise changed
     return rules
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from model_store import decision, rules
 from model_store.bundle import Bundle
+from model_store.certificates import ground_hash, rule_hash
 from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, Certificate, ClassRule, Rules
 from training import data, report, tuning
@@ -81,18 +82,31 @@ def certify(
     """The rules that the evidence supports. `trained_on` counts training images by label, for the sentences alone."""
     knobs, manifest = recipe.certification, bundle.manifest
     nothing = rules.assist_rules(bundle.digest, manifest, knobs.provider, knobs.sites[0])
-    table = DecisionTable.build(nothing, manifest)
+    floor = manifest.gate.reject if manifest.gate else 0.0
+    table = replace(DecisionTable.build(nothing, manifest), floor=np.float32(floor))
     plan = tuning.plan(table, tune, len(evidence), knobs)
     table = replace(table, veto=plan.veto)
     eligible = decision.eligible(table, evidence.probability, evidence.typicality)
     seen = fingerprint(evidence.images)
+    vetoes = {
+        head: float(veto) if np.isfinite(veto) else NO_VETO
+        for head, veto in zip(manifest.heads, plan.veto, strict=True)
+    }
+    ground = ground_hash(
+        project=knobs.project,
+        bundle=bundle.digest,
+        labels=manifest.labels.digest,
+        typicality_floor=floor,
+        conditions=knobs.conditions,
+        vetoes={label: vetoes.get(label, NO_VETO) for label in manifest.labels.ids},
+    )
     classes: dict[str, ClassRule] = {}
     for label in manifest.labels.ids:
         if label not in manifest.heads:
             classes[label] = ClassRule(state="human", lacks=_lacks_images(trained_on.get(label, 0), recipe))
             continue
         k = manifest.heads.index(label)
-        veto = float(plan.veto[k]) if np.isfinite(plan.veto[k]) else NO_VETO
+        veto = vetoes[label]
         if not plan.attempted[k]:
             classes[label] = ClassRule(state="assist", veto=veto, lacks=_lacks_hope(plan.candidates[k], knobs))
             continue
@@ -115,14 +129,28 @@ def certify(
             errors=verdict.errors,
             bound=lower_bound(verdict.firings, verdict.errors, plan.delta),
             images=len(evidence),
+            sites=knobs.sites,
+            provider=knobs.provider,
+            precision=manifest.precision,
+            rule=rule_hash(ground, "fires", label, float(verdict.threshold)),
             data_fingerprint=seen,
             certified_at=now,
+            valid_until=now + datetime.timedelta(days=knobs.valid_days),
         )
         classes[label] = ClassRule(
             state="automatic", threshold=float(verdict.threshold), veto=veto, certificate=certificate
         )
-    made = nothing.model_copy(update={"project": knobs.project, "sites": knobs.sites, "classes": classes})
-    made = Rules.model_validate(made.model_dump())
+    made = Rules(
+        bundle=bundle.digest,
+        labels=manifest.labels.digest,
+        project=knobs.project,
+        sites=knobs.sites,
+        provider=knobs.provider,
+        precision=manifest.precision,
+        typicality_floor=floor,
+        conditions=knobs.conditions,
+        classes=classes,
+    )
     _check(made, bundle, evidence)
     return made
 

@@ -122,6 +122,8 @@ class Certification:
     """Scores from which a class may stop the others of its exclusive group; tuning picks one for each class."""
     min_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """No class answers below this score, whatever could be proven: nobody believes an answer that its score calls unlikely."""
+    valid_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    """After so many days a certificate ends, and its class suggests instead of answering."""
     min_chance: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """A class whose best chance to pass, judged on tuning images, is below is not attempted and costs the others nothing."""
     conditions: tuple[Condition, ...] = ()

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from model_store.decision import Decisions, DecisionTable, decide, eligible, vetoed
 from model_store.labels import Group, Label, LabelSchema
 from model_store.manifest import ImageSpec, Manifest, Provenance
-from model_store.rules import Certificate, ClassRule, Rules
+from model_store.rules import ClassRule, Rules
+from tests import bundles
 
 WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 DIGEST = "sha256:" + "0" * 64
-CERTIFICATE = Certificate(
-    target=0.9, delta=0.1, attempted=1, firings=100, errors=0, bound=0.95, images=200, data_fingerprint="none",
-    certified_at=WHEN,
-)  # fmt: skip
+CERTIFICATE = bundles.certificate()
+ABSENCE = bundles.absence()
 FIELDS = ("fires", "absent", "answerable", "atypical", "conflict", "undecided_label")
 
 
@@ -52,7 +51,7 @@ def manifest_of(schema: LabelSchema, heads: tuple[str, ...]) -> Manifest:
 
 
 def rules_of(schema: LabelSchema, classes: dict[str, ClassRule], floor: float) -> Rules:
-    return Rules(
+    return bundles.sealed(
         bundle=DIGEST, labels=schema.digest, sites=("here",), provider="cpu", precision="fp32",
         typicality_floor=floor, classes=classes,
     )  # fmt: skip
@@ -131,6 +130,7 @@ def class_rules(draw: st.DrawFn, has_head: bool) -> ClassRule:
         veto=draw(st.sampled_from([*CUTS, 2.0])),
         absent_below=below,
         certificate=CERTIFICATE if automatic else None,
+        absence=None if below is None else ABSENCE,
     )
 
 
@@ -304,7 +304,9 @@ def test_each_decided_waits_for_every_member_and_any_present_for_one() -> None:
                 "groups": [{"id": "main", "kind": "independent", "decided_by": decided_by}],
             }
         )
-        finding = ClassRule(state="automatic", threshold=0.9, absent_below=0.05, certificate=CERTIFICATE)
+        finding = ClassRule(
+            state="automatic", threshold=0.9, absent_below=0.05, certificate=CERTIFICATE, absence=ABSENCE
+        )
         classes = {"device": finding, "pneumothorax": finding}
         table = DecisionTable.build(rules_of(schema, classes, 0), manifest_of(schema, schema.ids))
         unread = one(table, 0.99, 0.4)
