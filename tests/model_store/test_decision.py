@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_store.decision import Decisions, DecisionTable, decide, eligible, vetoed
+from model_store.decision import Decisions, DecisionTable, decide, stopped, would_fire
 from model_store.labels import Group, Label, LabelSchema
 from model_store.manifest import ImageSpec, Manifest, Provenance
-from model_store.rules import ClassRule, Rules
+from model_store.rules import ClassRule, Rules, Sampling
 from tests import bundles
 
 WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -123,6 +123,7 @@ def class_rules(draw: st.DrawFn, has_head: bool) -> ClassRule:
         return ClassRule(state="human")
     automatic = draw(st.booleans())
     threshold = draw(st.sampled_from(CUTS))
+    sampling = Sampling(threshold=draw(st.sampled_from(CUTS)), probability=0.5)
     below = draw(st.one_of(st.none(), st.sampled_from([cut for cut in CUTS if cut <= threshold])))
     return ClassRule(
         state="automatic" if automatic else "assist",
@@ -131,6 +132,7 @@ def class_rules(draw: st.DrawFn, has_head: bool) -> ClassRule:
         absent_below=below,
         certificate=CERTIFICATE if automatic else None,
         absence=None if below is None else ABSENCE,
+        sampling=None if automatic else draw(st.sampled_from([None, sampling])),
     )
 
 
@@ -189,7 +191,8 @@ def test_suspending_a_class_never_changes_when_another_fires(case: Case, data: s
     for column, head in enumerate(case.manifest.heads):
         expected = np.zeros_like(before.fires[:, column]) if head in suspended else before.fires[:, column]
         assert np.array_equal(after.fires[:, column], expected)
-    assert np.array_equal(after.absent, before.absent)
+        unheard = np.zeros_like(expected) if head in suspended else before.absent[:, column]
+        assert np.array_equal(after.absent[:, column], unheard)
     assert not (after.answerable & ~before.answerable).any(), "fewer automatic classes answered more"
 
 
@@ -215,10 +218,30 @@ def test_stricter_rules_never_answer_more(case: Case, data: st.DataObject) -> No
 @given(cases())
 @settings(max_examples=150, deadline=None)
 def test_certification_sweeps_over_what_would_fire(case: Case) -> None:
-    """`eligible` and a threshold together are `fires`, so what is certified is what runs."""
+    """Reaching a threshold, being typical and not `stopped` is firing, so what is certified is what runs."""
     table = case.table
-    swept = eligible(table, case.probability, case.typicality) & (case.probability >= table.threshold)
+    rows, columns = np.indices(case.probability.shape).reshape(2, -1)
+    free = ~stopped(table, case.probability, rows, columns).reshape(case.probability.shape)
+    swept = free & (case.typicality >= table.floor)[:, None] & (case.probability >= table.threshold)
     assert np.array_equal(swept & table.automatic, case.decisions.fires)
+
+
+@given(cases())
+@settings(max_examples=200, deadline=None)
+def test_would_fire_is_firing_as_if_every_class_were_automatic(case: Case) -> None:
+    """At the sampling threshold where there is one, else at the threshold; a class with neither never would."""
+    would = would_fire(case.table, case.probability, case.typicality)
+    freed = {}
+    for label, rule in case.rules.classes.items():
+        threshold = rule.sampling.threshold if rule.sampling else rule.threshold
+        if threshold is None:
+            freed[label] = rule
+        else:
+            freed[label] = ClassRule(state="automatic", threshold=threshold, veto=rule.veto, certificate=CERTIFICATE)
+    every = replace(case, rules=case.rules.model_copy(update={"classes": freed}))
+    for row in range(len(case.typicality)):
+        assert would[row].tolist() == reference(every, row)["fires"]
+    assert not (case.decisions.fires & ~would).any()
 
 
 @given(cases())
@@ -338,5 +361,5 @@ def test_vetoes_only_reach_inside_their_group() -> None:
     )
     table = DecisionTable.build(rules_of(schema, {"a": AUTOMATIC, "b": AUTOMATIC}, 0), manifest_of(schema, ("b", "a")))
     both = np.array([[0.95, 0.95]], np.float32)
-    assert not vetoed(table, both).any()
+    assert not stopped(table, both, np.array([0, 0]), np.array([0, 1])).any()
     assert decide(table, both, np.ones(1, np.float32)).fires.all()
