@@ -1,0 +1,74 @@
+"""May a suspended class answer again? Exact binomial, a number of reads fixed in advance, decided once. Pure.
+
+While a class is suspended, a sample of the answers it would have given is read blind. How many reads decide is fixed when
+the sampling begins (`reads_for_resume`), and the decision falls once, on all of them: looking at them before, or adding
+some after a failure, would let a bad class in sooner or later. After a failure, begin again with new reads. Unreadable and
+overdue reads count as errors.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def resumes(reads: int, errors: int, target: float, delta: float) -> bool:
+    """Whether so many errors among so many reads prove precision >= target at confidence 1 - delta (Clopper-Pearson).
+
+    A class whose precision is below the target passes with probability at most delta.
+    """
+    _check(target, delta)
+    return at_most(errors, reads, 1 - target) <= delta
+
+
+def reads_to_resume(errors: int, target: float, delta: float) -> int:
+    """The fewest reads that prove precision >= target in spite of so many errors."""
+    _check(target, delta)
+    low, high = errors, errors + 1
+    while not resumes(high, errors, target, delta):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if resumes(middle, errors, target, delta) else (middle, high)
+    return high
+
+
+def reads_for_resume(target: float, delta: float, precision: float, chance: float = 0.8) -> tuple[int, int]:
+    """How many reads to plan, and the most errors among them that pass: the fewest reads with which a class of the given
+    precision passes with probability >= `chance`.
+
+    Where a number of errors is allowed, fewer reads pass more easily, so only the fewest reads for each number are tried.
+    """
+    _check(target, delta)
+    if not target < precision <= 1:
+        raise ValueError(
+            f"A class of precision {precision} cannot be expected to prove {target}: name a precision above the target."
+        )
+    errors = 0
+    while at_most(errors, reads := reads_to_resume(errors, target, delta), 1 - precision) < chance:
+        errors += 1
+        if reads > 1_000_000:
+            raise ValueError(
+                f"Proving {target} for a class of precision {precision} takes over a million reads: lower the target."
+            )
+    return reads, errors
+
+
+def at_most(errors: int, reads: int, probability: float) -> float:
+    """P(Binomial(reads, probability) <= errors), summed exactly."""
+    if errors >= reads or probability <= 0:
+        return 1.0
+    if probability >= 1 or errors < 0:
+        return 0.0
+    log_wrong, log_right, ways = math.log(probability), math.log1p(-probability), math.lgamma(reads + 1)
+    return min(
+        1.0,
+        math.fsum(
+            math.exp(ways - math.lgamma(e + 1) - math.lgamma(reads - e + 1) + e * log_wrong + (reads - e) * log_right)
+            for e in range(errors + 1)
+        ),
+    )
+
+
+def _check(target: float, delta: float) -> None:
+    if not 0 < target < 1 or not 0 < delta < 1:
+        raise ValueError(f"Target {target} with delta {delta} cannot be tested: both lie strictly between 0 and 1.")
