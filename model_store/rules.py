@@ -205,7 +205,7 @@ def assist_rules(bundle_digest: str, manifest: Manifest, provider: Provider, sit
 
 def write(data: Path, rules: Rules) -> Path:
     """Stores rules under their digest; writing the same rules twice changes nothing."""
-    path = data / "rules" / f"{rules.digest.removeprefix('sha256:')}.json"
+    path = path_of(data, rules.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -235,6 +235,11 @@ def read(path: Path) -> Rules:
 
 def find(data: Path, digest: str) -> Rules:
     """The rules of a digest (`sha256:<hex>`) in a data folder. Raises DocumentError."""
+    return read(path_of(data, digest))
+
+
+def path_of(data: Path, digest: str) -> Path:
+    """Where rules of a digest are kept. Raises DocumentError when it is none."""
     if not re.fullmatch("(sha256:)?[0-9a-f]{64}", digest):  # it may come from a URL and must not become a path
         raise DocumentError(f"{digest[:80]!r} is no digest of rules; give sha256: and 64 hex digits")
-    return read(data / "rules" / f"{digest.removeprefix('sha256:')}.json")
+    return data / "rules" / f"{digest.removeprefix('sha256:')}.json"

@@ -18,6 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from model_store import bundle as bundles
+from model_store import keys, signing
+from model_store import rules as rule_files
 from model_store.bundle import Bundle, Golden
 from model_store.decode import decode
 from model_store.labels import Group, Label, LabelSchema
@@ -145,6 +147,13 @@ def sealed(rules: Rules | None = None, **fields: Any) -> Rules:
                 update[field] = getattr(rule, field).model_copy(update=made_out)
         classes[label] = rule.model_copy(update=update)
     return Rules(**{**fields, "classes": classes})
+
+
+def signed(data: Path, rules: Rules) -> Rules:
+    """Writes rules and their signature, by a key of the data folder that is made for it and that its gateways trust."""
+    path = rule_files.write(data, rules)
+    signing.write(path, signing.sign(rules, keys.signing_key(data)))
+    return rules
 
 
 def rules(bundle: Bundle, sites: tuple[str, ...] = ("default",), floor: float = 0.0) -> Rules:

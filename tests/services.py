@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 
 from embedded.stack import Gateway, Valkey
-from model_store import rules as rule_files
 from model_store.bundle import Bundle
 from model_store.rules import Rules
 from tests import bundles
@@ -58,8 +57,7 @@ class Data:
 def make_data(folder: Path, sites: tuple[str, ...] = ("default",)) -> Data:
     """A data folder whose sites are live and certified."""
     bundle = bundles.make(folder)
-    rules = bundles.rules(bundle, sites)
-    rule_files.write(folder, rules)
+    rules = bundles.signed(folder, bundles.rules(bundle, sites))
     data = Data(folder, bundle, rules)
     for site in sites:
         data.declare(site)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_store import decision, rules
+from model_store import decision, keys, rules, signing
 from model_store.bundle import Bundle
 from model_store.certificates import ground_hash, rule_hash
 from model_store.decision import DecisionTable
@@ -49,11 +49,13 @@ class Verdict:
     errors: int
 
 
-def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = None) -> Rules:
-    """Scores tune and certify, certifies, writes `<out>/rules/<digest>.json` and a report beside the bundle.
+def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = None, key: Path | None = None) -> Rules:
+    """Scores tune and certify, certifies, writes `<out>/rules/<digest>.json`, its signature, and a report beside the bundle.
 
+    `key` is a private key file; without one the data folder's own signs.
     Raises a ModelStoreError for everything its caller can mend.
     """
+    signer = keys.signing_key(out, key)  # before the work: a key that cannot be read would waste it
     dataset = dataset or data.load(recipe)
     chosen = one_per_case(dataset.parts["certify"], recipe.seed)
     if not chosen or not dataset.parts["tune"]:
@@ -62,7 +64,7 @@ def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = Non
     tune = score(bundle, dataset.parts["tune"], provider, "tuning")
     evidence = score(bundle, chosen, provider, "certifying")
     made = certify(bundle, recipe, dataset.counts("train"), tune, evidence, datetime.datetime.now(datetime.UTC))
-    rules.write(out, made)
+    signing.write(rules.write(out, made), signing.sign(made, signer))
     report.write(
         bundle,
         f"certificate-{made.digest.removeprefix('sha256:')[:12]}",

@@ -63,8 +63,8 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
 
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
-    catalog = Catalog(settings.data)
-    sites = Control(settings.data / "control", catalog)
+    catalog = Catalog(settings.data, settings.trusted_folder)
+    sites = Control(settings.data / "control", catalog, settings.source_fields)
     sites.poll()
     journal = SegmentJournal(
         settings.journal_folder, settings.node, settings.segment_bytes, metrics.fsync_seconds.observe

@@ -25,6 +25,7 @@ from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import Rules, assist_rules
+from triage import validity
 from triage.catalog import Catalog
 from triage.errors import NotFound, PreconditionFailed
 from triage.journal import make_folder, sync_folder
@@ -91,13 +92,6 @@ class Site:
     """Under the site's suspensions."""
     table_unsuspended: DecisionTable | None = None
 
-    def certified_for(self, provider: str, precision: str) -> bool:
-        """Whether the site has rules of its own, made for it on what really ran."""
-        rules = self.rules if self.document.rules else None
-        return rules is not None and (self.name in rules.sites and self.project == rules.project) and (
-            (rules.provider, rules.precision) == (provider, precision)
-        )  # fmt: skip
-
 
 @dataclass
 class Control:
@@ -105,6 +99,8 @@ class Control:
 
     folder: Path
     catalog: Catalog
+    recorded: tuple[str, ...] | None = None
+    """Metadata fields that this gateway records; None: not known here, and so not asked about."""
     problems: dict[str, str] = field(default_factory=dict)
     """Per `project/site`: why its newest document is not in force. The one before stays."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
@@ -182,6 +178,14 @@ class Control:
                     "of a project choose from one list; declare it in a project of its own"
                 )
 
+    def _check_conditions(self, site: Site) -> None:
+        """Raises ModelStoreError for rules with a use condition that no image can meet here.
+
+        Only for a change: a document that is in force stays so, and everything then goes to people.
+        """
+        if self.recorded is not None and (told := validity.never_met(site.rules, self.recorded)):
+            raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
+
     def open(self, project: str, name: str, content: bytes) -> Site:
         """The site that a document describes. Raises ModelStoreError naming what does not fit."""
         try:
@@ -227,6 +231,7 @@ class Control:
                 )
             site = self.open(project, name, content)
             self._check_labels(site)
+            self._check_conditions(site)
             partial = path.with_suffix(".partial")
             partial.write_bytes(content)
             with partial.open("rb") as stream:

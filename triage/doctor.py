@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import ModelStoreError
+from triage import validity
 from triage.catalog import Catalog
 from triage.control import Control
 from triage.errors import TriageError
@@ -35,16 +37,24 @@ async def examine(settings: Settings) -> list[Finding]:
         Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
     )
     findings += await _redis(settings)
-    control = Control(settings.data / "control", Catalog(settings.data))
+    control = Control(settings.data / "control", Catalog(settings.data, settings.trusted_folder))
     control.poll()
     findings += [Finding(f"site {name}", False, problem) for name, problem in control.problems.items()]
     if not control.sites and not control.problems:
         findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))
+    now = datetime.datetime.now(datetime.UTC)
     for site in control.sites:
         says = (
             f"{site.document.mode}, model {site.document.model or 'none'}, rules {(site.document.rules or 'none')[:19]}"
         )
         findings.append(Finding(f"site {site.project}/{site.name}", True, says))
+        wrong = (
+            validity.never_met(site.rules, settings.source_fields),
+            validity.elsewhere(site.rules, site.project, site.name),
+            validity.expired(site.rules, now),
+            validity.expiring(site.rules, now),
+        )
+        findings += [Finding(f"site {site.project}/{site.name}", False, says) for says in wrong if says]
     findings += await _models(settings, control)
     return findings
 

@@ -38,6 +38,7 @@ def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
     """Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more."""
     fires: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    again = record.policy
     if record.policy.available:
         bundle = catalog.bundle(record.model)
         if bundle.digest != record.bundle:
@@ -45,20 +46,27 @@ def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
                 f"{record.model} is now the bundle {bundle.digest[:19]} and {record.bundle[:19]} decided; "
                 "restore that bundle from a backup"
             )
-        table = catalog.table(record.model, record.rules)
+        rules, table = catalog.recorded(record.rules), catalog.table(record.model, record.rules)
+        again = msgspec.structs.replace(
+            record.policy,
+            certified_here=policy.certified_here(rules, record, record.provider, record.precision),
+            out_of_scope=policy.out_of_scope(rules, record),
+        )
         outcome = _decide(table.without(frozenset(record.policy.suspended)), record)
         fires, absent = _named(table, outcome.fires), _named(table, outcome.absent)
         routing = policy.route(
-            record.policy, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
+            again, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
             fires=fires, fires_unsuspended=_named(table, _decide(table, record).fires),
         )  # fmt: skip
     else:
-        routing = policy.route(record.policy, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
+        routing = policy.route(again, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
     compared = {
         "route": (record.route, routing.route),
         "reasons": (record.reasons, routing.reasons),
         "fires": (record.fires, fires),
         "absent": (record.absent, absent),
+        "certified_here": (record.policy.certified_here, again.certified_here),
+        "out_of_scope": (record.policy.out_of_scope, again.out_of_scope),
     }
     disagreements = tuple(
         f"{name}: recorded {before!r}, decided again {again!r}"
@@ -94,7 +102,7 @@ def summary(explained: list[Explanation], verdicts: list[VerdictRecord], catalog
     record = newest.record
     classes = []
     if record.policy.available:
-        rules = catalog.rules(record.rules)
+        rules = catalog.recorded(record.rules)
         for head, probability in zip(record.heads, record.probabilities(), strict=True):
             rule = rules.classes[head]
             classes.append(

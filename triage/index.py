@@ -88,7 +88,7 @@ class Index:
         if not record.model:
             return None, None
         try:
-            return self._catalog.bundle(record.model).manifest.labels, self._catalog.rules(record.rules)
+            return self._catalog.bundle(record.model).manifest.labels, self._catalog.recorded(record.rules)
         except ModelStoreError as error:  # the item must reach a person even when its model was deleted
             log.warning("model of a journaled prediction is gone", extra={"prediction": record.id, "why": str(error)})
             return None, None

@@ -165,8 +165,12 @@ def decided(
         suspended=tuple(sorted(site.document.suspended)),
         always_review=tuple(sorted(site.document.always_review)),
         available=scores is not None,
-        certified_here=scores is not None and site.certified_for(scores.provider, scores.precision),
+        certified_here=scores is not None
+        and site.rules is not None
+        and policy.certified_here(site.rules, record, scores.provider, scores.precision),
         control_stale=control_stale,
+        # An image that no model answered for is judged when one does: its record names no rules yet to explain it by.
+        out_of_scope=() if scores is None or site.rules is None else policy.out_of_scope(site.rules, record),
     )
     if scores is None or site.bundle is None or site.rules is None:
         routing = policy.route(snapshot, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from dataclasses import dataclass, field
 
+from triage import validity
 from triage.blobs import LocalBlobs
 from triage.control import Control
 from triage.desk import Desk
@@ -40,7 +42,7 @@ class Parts:
             return "not_ready", [f"the journal is broken: {self.journal.broken}"]
         if not self.control.sites:
             return "not_ready", ["no site is declared; PUT /v1/projects/default/sites/default", *self._problems()]
-        why = self._problems()
+        why = self._problems() + self._without_rules()
         if self.control.age > self.settings.control_stale_s:
             why.append("control documents are stale")
         samples = [sample for family in self.metrics.classifier_up.collect() for sample in family.samples]
@@ -51,6 +53,20 @@ class Parts:
         if self.recorder.behind:
             why.append("the index is behind the journal")
         return ("deferring_only" if down or self.control.age > self.settings.control_stale_s else "answering"), why
+
+    def _without_rules(self) -> list[str]:
+        """Sites that answer nothing although they are live, for what their rules say."""
+        now = datetime.datetime.now(datetime.UTC)
+        told = []
+        for site in self.control.sites:
+            if site.document.mode == "live":
+                reasons = (
+                    validity.elsewhere(site.rules, site.project, site.name),
+                    validity.expired(site.rules, now),
+                    validity.never_met(site.rules, self.settings.source_fields),
+                )
+                told += [f"{site.project}/{site.name}: {says}" for says in reasons if says]
+        return sorted(told)
 
     def _problems(self) -> list[str]:
         return [f"{site}: {problem}" for site, problem in sorted(self.control.problems.items())]

@@ -7,16 +7,40 @@ always be read fires. Every reason that holds is listed, in the order of `REASON
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from model_store.record import PolicySnapshot, Route
+from model_store.conditions import failing
+from model_store.record import PolicySnapshot, PredictionRecord, Route
+from model_store.rules import Rules
 
 REASONS = (
     "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope", "audit",
     "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
 )  # fmt: skip
 """The closed enum of reasons, in the order in which they are reported."""
+
+
+def certified_here(rules: Rules, record: PredictionRecord, provider: str, precision: str) -> bool:
+    """Whether the rules hold for what ran where and when: they have certificates, none of which had ended when the image came,
+    and name its project, site, provider and precision."""
+    until = rules.valid_until
+    return (
+        until is not None
+        and datetime.datetime.fromtimestamp(record.received_at / 1e6, datetime.UTC) < until
+        and record.project == rules.project
+        and record.site in rules.sites
+        and (provider, precision) == (rules.provider, rules.precision)
+    )
+
+
+def out_of_scope(rules: Rules, record: PredictionRecord) -> tuple[str, ...]:
+    """Metadata fields of the record that fail the rules' use conditions, or that it lacks."""
+    if not rules.conditions:
+        return ()
+    known = {**record.source, "role": record.role}
+    return failing(rules.conditions, known if record.view is None else {**known, "view": record.view})
 
 
 @dataclass(frozen=True)

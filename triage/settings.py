@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
+from model_store import keys
 from model_store.errors import document_error
 from triage.errors import SettingsError
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     retention_s: Annotated[int, Field(ge=60)] = 7 * 86_400
     """How long answered predictions stay readable through GET and outcomes through the stream."""
     suggestions: Annotated[int, Field(ge=0, le=100)] = 5
+    trusted_keys: Path | None = None
+    """Folder of the public keys (`*.pem`) of whoever may let rules answer."""
     source_fields: tuple[str, ...] = ()
     """Names of caller metadata that may be recorded."""
 
@@ -68,6 +71,10 @@ class Settings(BaseSettings):
         if others.data.get("api_key") is None and host not in LOOPBACK:
             raise ValueError("listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1")
         return host
+
+    @property
+    def trusted_folder(self) -> Path:
+        return self.trusted_keys or keys.trusted_folder(self.data)
 
     @property
     def journal_folder(self) -> Path:

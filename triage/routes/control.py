@@ -71,7 +71,7 @@ async def rules(request: Request, digest: Digest) -> Response:
     """Rules with their certificates."""
     parts: Parts = request.app.state.parts
     try:
-        found = await asyncio.to_thread(parts.control.catalog.rules, digest)
+        found = await asyncio.to_thread(parts.control.catalog.recorded, digest)
     except ModelStoreError as error:
         raise NotFound(str(error)) from None
     return json_reply(found.model_dump(mode="json"))
