@@ -67,9 +67,19 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
 @click.option("--project", help="Project of those sites.")
 @click.option("--site", "sites", multiple=True, help="Site that the images come from; may be repeated.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What the model will be served on.")
+@click.option(
+    "--key", type=click.Path(path_type=Path), envvar="SECONDREADER_SIGNING_KEY",
+    help="Private key that signs the rules; without, the data folder's own.",
+)  # fmt: skip
 @_json
 def certify(
-    bundle: str, data: Path, recipe: Path | None, sites: tuple[str, ...], as_json: bool, **promise: Any
+    bundle: str,
+    data: Path,
+    recipe: Path | None,
+    sites: tuple[str, ...],
+    key: Path | None,
+    as_json: bool,
+    **promise: Any,
 ) -> None:
     """From a bundle and fresh data to rules, then what they do on the test images.
 
@@ -87,7 +97,7 @@ def certify(
         changes = {key: value for key, value in {**promise, "sites": sites}.items() if value}
         chosen = dataclasses.replace(chosen, certification=dataclasses.replace(chosen.certification, **changes))
         dataset = datasets.load(chosen)
-        rules = certification.run(opened, chosen, data, dataset)
+        rules = certification.run(opened, chosen, data, dataset, key)
         evaluation = evaluate.run(opened, rules, chosen, dataset)
     if as_json:
         found = {"digest": rules.digest, "rules": rules.model_dump(mode="json"), "test": evaluation.to_dict()}
