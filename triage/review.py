@@ -16,6 +16,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+Purpose = Literal["review", "audit", "recall"]
+"""review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt."""
 State = Literal["waiting", "leased", "answering", "resolved", "withdrawn"]
 Event = Literal["lease", "expire", "release", "skip", "answer", "resolve", "withdraw"]
 
@@ -72,10 +74,11 @@ def score(received_at_us: int, bonus_s: float = 0.0) -> float:
 
 @dataclass(frozen=True)
 class Item:
-    """What a reviewer needs to know of one image; also what the queue stores."""
+    """What a reviewer needs to know of one image; also what the queue stores. A new field has a default: the queue may hold
+    items from before it."""
 
     id: str
-    """The prediction's id: one item an image."""
+    """The prediction's for an image that its caller waits for; another for every further reading."""
     project: str
     site: str
     case: str | None
@@ -85,6 +88,26 @@ class Item:
     reasons: tuple[str, ...]
     suggestions: tuple[dict[str, Any], ...] = ()
     """`{id, name, probability, state}`, best first."""
+    prediction: str = ""
+    """Left out, it is the item's own id."""
+    revision: int = 1
+    """Of the prediction."""
+    purpose: Purpose = "review"
+    blind: bool = False
+    """Neither suggestions nor reasons are told, and every label is asked."""
+    reading: int = 1
+    drawn: tuple[str, ...] = ()
+    """Classes for which the reading is evidence."""
+    doubts: tuple[str, ...] = ()
+    """In a second reading: those that the first did not confirm."""
+    not_by: tuple[str, ...] = ()
+    """Reviewers who are never given this item."""
+    answered: tuple[str, ...] = ()
+    """In a recall: the labels that the model had answered."""
+
+    def __post_init__(self) -> None:
+        if not self.prediction:
+            object.__setattr__(self, "prediction", self.id)
 
     @property
     def blob(self) -> str:

@@ -8,7 +8,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.ids import derived_id, new_id, now_us
+from triage.ids import derived_id, new_id, now_us, reading_id
 
 moments = st.integers(0, 2**48 - 1)
 
@@ -45,3 +45,14 @@ def test_derived_ids_are_the_same_for_the_same_parts_only(first: list[str], seco
 def test_microseconds_are_of_now() -> None:
     before = time.time()
     assert before - 1 < now_us() / 1e6 < time.time() + 1
+
+
+@given(moments, st.sampled_from(["review", "audit", "recall"]), st.integers(1, 2))
+def test_a_reading_s_id_is_fixed_and_looks_like_its_prediction_s(moment: int, purpose: str, reading: int) -> None:
+    prediction = new_id(moment)
+    made = reading_id(prediction, purpose, reading)
+    assert made == reading_id(prediction, purpose, reading)
+    others = {reading_id(prediction, "other", reading), reading_id(prediction, purpose, reading + 1), prediction}
+    assert made not in others | {reading_id(new_id(moment), purpose, reading)}
+    first, second = uuid.UUID(made), uuid.UUID(prediction)
+    assert (first.version, first.variant, first.int >> 80) == (7, second.variant, moment)

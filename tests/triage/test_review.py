@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.review import TERMINAL, TRANSITIONS, Event, LeaseToken, State, nonce, queue_of, score
+from triage.review import TERMINAL, TRANSITIONS, Event, Item, LeaseToken, State, nonce, queue_of, score
 
 part = st.text(st.characters(blacklist_characters="~", blacklist_categories=["Cs"]), min_size=1, max_size=40)
 
@@ -65,3 +66,13 @@ def test_every_state_can_end() -> None:
 
 def test_a_queue_carries_its_project() -> None:
     assert queue_of("plants") == "plants.review"
+
+
+def test_an_item_from_before_audits_is_its_prediction() -> None:
+    """The queue holds it as it was written, whatever the service has learnt since."""
+    stored = {
+        "id": "it", "project": "p", "site": "s", "case": None, "sha256": "0", "received_at": 1, "reasons": ["none_fired"],
+    }  # fmt: skip
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(stored), type=Item)
+    assert (read.prediction, read.purpose, read.blind, read.reading, read.drawn) == ("it", "review", False, 1, ())
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(read), type=Item) == read
