@@ -56,6 +56,14 @@ class Condition(BaseModel):
         number = float(value)
         return (self.at_least is None or number >= self.at_least) and (self.at_most is None or number <= self.at_most)
 
+    def told(self) -> str:
+        """The condition in words."""
+        if self.one_of is not None:
+            return f"{self.field} is {' or '.join(self.one_of)}"
+        bounds = [f"at least {self.at_least:g}" if self.at_least is not None else ""]
+        bounds += [f"at most {self.at_most:g}" if self.at_most is not None else ""]
+        return f"{self.field} is {' and '.join(filter(None, bounds))}"
+
 
 def failing(conditions: Iterable[Condition], metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the fields that are missing, unreadable or outside, each once, in the order of the conditions."""

@@ -53,6 +53,11 @@ def test_a_range_holds_exactly_between_its_ends(number: float, one: float, other
         assert Condition(field="x", at_least=low, at_most=high).holds(text) == (low <= float(text) <= high)
 
 
+def test_a_condition_in_words() -> None:
+    assert (SCANNER.told(), ADULT.told()) == ("scanner is A or B", "age is at least 18 and at most 90")
+    assert Condition(field="age", at_most=60.5).told() == "age is at most 60.5"
+
+
 def test_failing_names_each_field_once_in_order() -> None:
     conditions = (ADULT, SCANNER, Condition(field="age", at_most=60))
     assert failing(conditions, {}) == ("age", "scanner")
