@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": ("triage.commands", "serve", "The gateway alone, for a real Redis and classifier."),
     "train": ("training.commands", "train", "From labelled images to a bundle."),
     "certify": ("training.commands", "certify", "From a bundle and fresh data to rules."),
+    "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
     "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
     "predict": ("triage.commands", "predict", "Send images to a running service."),
     "review": ("triage.commands", "review", "Answer items in the terminal."),
@@ -39,9 +40,10 @@ class _Lazy(click.Group):
         try:
             command: Any = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extra = _EXTRA[module.split(".")[0]]
+            extra = _EXTRA.get(module.split(".")[0])
+            package = f"'secondreader[{extra}]'" if extra else "secondreader"
             raise click.ClickException(
-                f"{name} needs {error.name}, which is not installed; pip install 'secondreader[{extra}]'"
+                f"{name} needs {error.name}, which is not installed; pip install {package}"
             ) from None
         assert isinstance(command, click.Command)
         return command
