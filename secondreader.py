@@ -16,6 +16,8 @@ COMMANDS = {
     "serve": ("triage.commands", "serve", "The gateway alone, for a real Redis and classifier."),
     "train": ("training.commands", "train", "From labelled images to a bundle."),
     "certify": ("training.commands", "certify", "From a bundle and fresh data to rules."),
+    "plan": ("training.report_commands", "plan", "What a promise would answer, and what it costs."),
+    "report": ("training.report_commands", "report", "A page that shows what a model does, and the proof."),
     "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
     "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
     "predict": ("triage.commands", "predict", "Send images to a running service."),

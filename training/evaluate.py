@@ -56,7 +56,8 @@ class Evaluation:
     """On the test images."""
 
     all: Answers
-    """An image is answered when the whole decision is; it is wrong when any label that fired is not true."""
+    """An image is answered when the whole decision is; it is wrong when any label that fired is not true, or
+    any that was called absent is."""
     classes: dict[str, Answers]
     """By head: images of it; how often it fired, on whatever image; how often wrongly."""
     strangers: dict[str, Answers]
@@ -86,7 +87,8 @@ def evaluate(bundle: Bundle, rules: Rules, scores: Scores) -> Evaluation:
     manifest = bundle.manifest
     decided = decision.decide(DecisionTable.build(rules, manifest), scores.probability, scores.typicality)
     false = decided.fires & (scores.truth == 0)
-    wrong = decided.answerable & false.any(axis=1)
+    overlooked = decided.absent & (scores.truth == 1)
+    wrong = decided.answerable & (false | overlooked).any(axis=1)
     known = decided.fires & (scores.truth != UNKNOWN)
     strangers = {}
     for label in manifest.labels.ids:

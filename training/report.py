@@ -7,12 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from model_store.bundle import Bundle
+from model_store.errors import DocumentError
+
+
+def folder(bundle: Bundle) -> Path:
+    """Where a bundle's reports lie; it may not exist yet."""
+    return bundle.folder.with_name(bundle.folder.name + ".report")
 
 
 def write(bundle: Bundle, what: str, values: dict[str, Any]) -> Path:
     """Writes one report, over an older one of the same name."""
-    folder = bundle.folder.with_name(bundle.folder.name + ".report")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{what}.json"
-    path.write_text(json.dumps(values, indent=1, default=str) + "\n")
+    path = folder(bundle) / f"{what}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1, default=str) + "\n", "utf-8")
     return path
+
+
+def read(bundle: Bundle, what: str) -> dict[str, Any] | None:
+    """A report that was written; None where there is none. Raises DocumentError when it is not readable as one."""
+    path = folder(bundle) / f"{what}.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DocumentError(f"{path} cannot be read ({error}); remove it, or write it again") from None
+    if not isinstance(values, dict):
+        raise DocumentError(f"{path} is no report; remove it, or write it again")
+    return values
