@@ -1,19 +1,16 @@
 """Control documents: what each site does. Versioned JSON files, changed by compare-and-swap, read again each second.
 
 <data>/control/projects/<project>/sites/<site>.json
+<data>/control/projects/<project>/standing/<site>.json   which classes are suspended beside those of the document
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,15 +22,18 @@ from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import Rules, assist_rules
-from triage import validity
+from triage import documents, standing, validity
 from triage.catalog import Catalog
-from triage.errors import NotFound, PreconditionFailed
-from triage.journal import make_folder, sync_folder
+from triage.documents import etag
+from triage.errors import NotFound
+from triage.ids import now_us
+from triage.standing import Standing, certified
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 Name = Annotated[str, Field(pattern=_NAME.pattern)]
 """Of a project or a site: it stands in paths, lease tokens and Redis keys."""
 _STORED_ONLY = ImageSpec(height=1, width=1)
+_NOTHING = Standing()
 
 
 class AuditPolicy(BaseModel):
@@ -89,8 +89,28 @@ class Site:
     bundle: Bundle | None = None
     rules: Rules | None = None
     table: DecisionTable | None = None
-    """Under the site's suspensions."""
+    """Under the suspensions in force."""
     table_unsuspended: DecisionTable | None = None
+    standing: Standing | None = _NOTHING
+    """None: it was never readable, and until it is no class answers."""
+    suspended: frozenset[str] = frozenset()
+    """In force: by the document, by the monitor, or by an operator."""
+
+    def suspended_at(self, now: int) -> frozenset[str]:
+        """The classes that may not answer at a moment."""
+        by_standing = (
+            frozenset(certified(self.rules)) if self.standing is None else self.standing.suspended(self.rules, now)
+        )
+        return by_standing | frozenset(self.document.suspended)
+
+    def standing_as(self, found: Standing | None, now: int) -> Site:
+        """The same site under another standing; itself when nothing is different."""
+        stood = self if found is self.standing else replace(self, standing=found)
+        suspended = stood.suspended_at(now)
+        if suspended == stood.suspended:
+            return stood
+        table = stood.table_unsuspended and stood.table_unsuspended.without(suspended)
+        return replace(stood, suspended=suspended, table=table)
 
 
 @dataclass
@@ -104,6 +124,8 @@ class Control:
     problems: dict[str, str] = field(default_factory=dict)
     """Per `project/site`: why its newest document is not in force. The one before stays."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
+    _standings: dict[tuple[str, str], tuple[str, Standing | None]] = field(default_factory=dict)
+    """Each with the etag it was read with."""
     _read_at: float = float("-inf")
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -134,7 +156,7 @@ class Control:
         raise NotFound(f"there is no project {project!r}; declare a site of it first")
 
     def poll(self) -> None:
-        """Reads every document that changed. A broken one is reported in `problems` and changes nothing.
+        """Reads every document that changed. A broken one is reported in `problems` and changes nothing. Overrides end here.
 
         Raises OSError when the folder cannot be read: what was in force stays, and `age` grows.
         """
@@ -157,8 +179,57 @@ class Control:
                     problems[f"{project}/{name}"] = str(error)
                     if known is not None:
                         sites[project, name] = known
+            for (project, name), site in sites.items():
+                sites[project, name] = self._stood(site, problems)
             self._sites, self.problems = sites, problems
             self._read_at = time.monotonic()
+
+    def _stood(self, site: Site, problems: dict[str, str]) -> Site:
+        """The site under the standing that is in force: the newest that could be read."""
+        where = f"{site.project}/{site.name}"
+        try:
+            found: Standing | None = self._standing_of(site.project, site.name)
+        except ModelStoreError as error:
+            problems[where] = f"{problems[where]}; {error}" if where in problems else str(error)
+            _, found = self._standings.get((site.project, site.name), ("", None))
+        return site.standing_as(found, now_us())
+
+    def _standing_of(self, project: str, name: str) -> Standing:
+        """What a site's standing document says now, an empty one when there is none. Raises ModelStoreError, OSError."""
+        path = self._standing_path(project, name)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b"{}"
+        tag, known = self._standings.get((project, name), ("", None))
+        if known is None or tag != etag(content):
+            known = standing.parse(content, f"{project}/{name}")
+            self._standings[project, name] = etag(content), known
+        return known
+
+    def _standing_path(self, project: str, name: str) -> Path:
+        return self.folder / "projects" / project / "standing" / f"{name}.json"
+
+    def change_standing(self, site: Site, change: Callable[[Standing], Standing]) -> Standing:
+        """Puts `change` of the document that stands in its place, and in force here; the document that stands then.
+
+        `change` sees what nobody else changes meanwhile, and raises, or gives back what it got, when that is not what it
+        expected. Raises PreconditionFailed when the site's own document is not the one the caller knows, ModelStoreError
+        when the standing document is broken.
+        """
+        path = self._standing_path(site.project, site.name)
+        document = self.folder / "projects" / site.project / "sites" / f"{site.name}.json"
+        with self._changing, documents.changing(path):
+            documents.check_etag(document, site.etag, f"{site.project}/{site.name}")
+            before = self._standing_of(site.project, site.name)
+            after = change(before)
+            if after != before:
+                documents.replace(path, after.content())
+                self._standings[site.project, site.name] = etag(after.content()), after
+            here = self._sites.get((site.project, site.name))
+            if here is not None:
+                self._sites = {**self._sites, (site.project, site.name): here.standing_as(after, now_us())}
+        return after
 
     def _documents(self) -> list[Path]:
         projects = self.folder / "projects"
@@ -195,7 +266,10 @@ class Control:
         if document.model is None:
             if document.labels is None:
                 raise ModelStoreError(f"site {project}/{name}: without a model it needs labels; add one of the two")
-            return Site(project, name, document, etag(content), document.labels, _STORED_ONLY)
+            return Site(
+                project, name, document, etag(content), document.labels, _STORED_ONLY,
+                suspended=frozenset(document.suspended),
+            )  # fmt: skip
         bundle = self.catalog.bundle(document.model)
         if document.rules is None:
             rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
@@ -210,7 +284,7 @@ class Control:
             )
         return Site(
             project, name, document, etag(content), bundle.manifest.labels, bundle.manifest.image,
-            bundle, rules, table.without(frozenset(document.suspended)), table,
+            bundle, rules, table.without(frozenset(document.suspended)), table, suspended=frozenset(document.suspended),
         )  # fmt: skip
 
     def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
@@ -220,34 +294,13 @@ class Control:
         document names what is not there.
         """
         path = self.folder / "projects" / project / "sites" / f"{name}.json"
-        make_folder(path.parent)
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
-        with self._changing, _locked(path.parent / ".lock"):
-            before = etag(path.read_bytes()) if path.exists() else None
-            if before != if_match:
-                raise PreconditionFailed(
-                    f"the document of {project}/{name} is {before or 'not there yet'} and not {if_match or 'new'}; "
-                    "read it again and repeat the change"
-                )
+        with self._changing, documents.changing(path):
+            before = documents.check_etag(path, if_match, f"{project}/{name}")
             site = self.open(project, name, content)
             self._check_labels(site)
             self._check_conditions(site)
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(content)
-            with partial.open("rb") as stream:
-                os.fsync(stream.fileno())
-            partial.rename(path)
-            sync_folder(path.parent)
+            documents.replace(path, content)
+            site = self._stood(site, {})
             self._sites = {**self._sites, (project, name): site}
         return site, before
-
-
-def etag(content: bytes) -> str:
-    return '"' + hashlib.sha256(content).hexdigest()[:32] + '"'
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,137 @@
+"""Where each class of a site stands: watched, suspended, or resumed by an operator for a time.
+
+    <data>/control/projects/<project>/standing/<site>.json
+
+It lies apart from the site's own document, so that whoever keeps that one in files and the monitor never overwrite each
+other. Nothing is here of a class that never was suspended and whose evidence never began anew.
+
+    watching   the class answers, its audits are evidence
+    suspended  it does not answer; would-be answers are read blind, and `reads` of them decide whether it answers again
+    resumed    an operator lets it answer until `until`; its audits are evidence, and afterwards it is suspended again
+
+Every change begins an `epoch`: evidence is of one epoch and one `rule` (a certificate's), and only of what came from `since`
+on. A certificate that was made after a suspension ends it: that is newer evidence than what spoke against the class.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_store.errors import document_error
+from model_store.rules import Certificate, Rules
+
+MONITOR = "monitor"
+State = Literal["watching", "suspended", "resumed"]
+Moment = Annotated[int, Field(ge=0)]
+"""Microseconds since the epoch, UTC."""
+
+
+class Recall(BaseModel):
+    """The answers in doubt because of one suspension."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    rule: str
+    """The rule that answered."""
+    after: Moment
+    """Answers received later than this are in doubt."""
+    swept: Literal["no", "once", "whole"] = "no"
+    """once: what was known at the suspension is listed. whole: also what gateways answered before they knew of it."""
+
+
+class ClassStanding(BaseModel):
+    """One class at one site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: State
+    epoch: Annotated[int, Field(ge=0)] = 0
+    rule: str
+    since: Moment = 0
+    by: str = MONITOR
+    """`monitor`, or who did it."""
+    why: str = ""
+    until: Moment | None = None
+    """Of `resumed`."""
+    suspended_at: Moment | None = None
+    """When the suspension began that has not been overcome yet; an operator's override does not overcome it."""
+    attempt: Annotated[int, Field(ge=0)] = 0
+    """Tests for resumption begun since then; each spends half the risk of the one before."""
+    reads: Annotated[int, Field(ge=1)] | None = None
+    """Fixed before the first read of the test, and never moved by what the reads say."""
+    errors_allowed: Annotated[int, Field(ge=0)] | None = None
+    last_good: Moment | None = None
+    recall: Recall | None = None
+    evidence: dict[str, str] = {}
+    """What the change rests on, in words and numbers; goes into the journal."""
+    event: str = ""
+    """Name of the journal's event that this change is to leave."""
+    journaled: bool = True
+    """False until that event is in the journal."""
+
+    def silences(self, certificate: Certificate, now: int) -> bool:
+        """Whether the class may not answer under this certificate."""
+        if self.state == "watching" or self.overcome(certificate):
+            return False
+        return self.state == "suspended" or self.over(now)
+
+    def overcome(self, certificate: Certificate) -> bool:
+        """Whether the certificate is newer than what spoke against the class."""
+        return self.suspended_at is not None and certificate.certified_at.timestamp() * 1e6 > self.suspended_at
+
+    def over(self, now: int) -> bool:
+        """Whether an operator's override has ended."""
+        return self.until is not None and now >= self.until
+
+    def then(self, state: State, now: int, **changes: Any) -> ClassStanding:
+        """The next epoch, which begins now. What a state does not have is gone unless the changes say otherwise."""
+        kept: dict[str, Any] = {} if state == "watching" else {
+            "suspended_at": self.suspended_at, "attempt": self.attempt, "recall": self.recall, "last_good": self.last_good,
+        }  # fmt: skip
+        kept["recall"] = self.recall if self.recall and self.recall.swept != "whole" else kept.get("recall")
+        return ClassStanding(
+            **{"rule": self.rule, **kept, **changes, "state": state, "epoch": self.epoch + 1, "since": now}
+        )
+
+
+class Standing(BaseModel):
+    """The document of a site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: dict[str, ClassStanding] = {}
+
+    def suspended(self, rules: Rules | None, now: int) -> frozenset[str]:
+        """The classes that may not answer at a moment. A class that is not automatic has nothing to lose."""
+        proofs = certified(rules)
+        return frozenset(
+            label for label, entry in self.classes.items() if label in proofs and entry.silences(proofs[label], now)
+        )
+
+    def with_class(self, label: str, entry: ClassStanding) -> Standing:
+        return Standing(classes={**self.classes, label: entry})
+
+    def content(self) -> bytes:
+        return self.model_dump_json(indent=1, exclude_defaults=True).encode()
+
+
+def certified(rules: Rules | None) -> dict[str, Certificate]:
+    """The automatic classes of some rules, each with its certificate."""
+    if rules is None:
+        return {}
+    return {
+        label: rule.certificate
+        for label, rule in rules.classes.items()
+        if rule.state == "automatic" and rule.certificate is not None
+    }
+
+
+def parse(content: bytes, name: str) -> Standing:
+    """Raises DocumentError naming the site and what is wrong."""
+    try:
+        return Standing.model_validate_json(content)
+    except ValidationError as error:
+        raise document_error(f"standing of {name}", error) from None
