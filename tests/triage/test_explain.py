@@ -6,8 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from model_store import keys
+from model_store.conditions import Condition
 from model_store.errors import ModelStoreError
 from model_store.record import PolicySnapshot, PredictionRecord
+from tests import bundles
 from tests.bundles import make
 from tests.triage.gateway_parts import Wired
 from triage.catalog import Catalog
@@ -59,6 +62,39 @@ async def test_a_touched_record_disagrees(gateway: Wired) -> None:
         explained = explain(other, Catalog(gateway.data.folder))
         assert not explained.agrees
         assert all(": recorded " in line for line in explained.disagreements)
+
+
+async def test_a_record_that_left_its_rules_scope_or_time_disagrees(gateway: Wired) -> None:
+    conditions = (Condition(field="scanner", one_of=("x1",)),)
+    strict = bundles.signed(gateway.data.folder, bundles.sealed(gateway.data.rules, conditions=conditions))
+    gateway.data.declare(rules=strict.digest)
+    gateway.control.poll()
+    await gateway.predict("red", source={"scanner": "x1"})
+    await gateway.predict("red", source={"scanner": "x2"})
+    inside, outside = gateway.predictions()
+    catalog = Catalog(gateway.data.folder)
+    assert (inside.route, outside.reasons) == ("automatic", ("out_of_scope",))
+    assert explain(inside, catalog).agrees
+    assert explain(outside, catalog).agrees
+    replace = msgspec.structs.replace
+    late = int(bundles.UNTIL.timestamp()) * 1_000_000
+    for touched, says in (
+        (replace(inside, source={}), "out_of_scope: recorded (), decided again ('scanner',)"),
+        (replace(outside, source={"scanner": "x1"}), "out_of_scope: recorded ('scanner',), decided again ()"),
+        (replace(inside, received_at=late), "certified_here: recorded True, decided again False"),
+        (replace(inside, provider="cuda"), "certified_here: recorded True, decided again False"),
+    ):
+        assert says in explain(touched, catalog).disagreements
+
+
+async def test_a_key_that_is_trusted_no_longer_leaves_the_past_readable(gateway: Wired) -> None:
+    await gateway.predict("red")
+    (record,) = gateway.predictions()
+    for key in keys.trusted_folder(gateway.data.folder).iterdir():
+        key.unlink()
+    with pytest.raises(ModelStoreError, match="which is not trusted here"):
+        Catalog(gateway.data.folder).rules(record.rules)
+    assert explain(record, Catalog(gateway.data.folder)).agrees
 
 
 async def test_the_smallest_step_over_a_threshold_is_seen(gateway: Wired) -> None:

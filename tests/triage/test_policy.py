@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.record import PolicySnapshot
+from model_store.conditions import Condition
+from model_store.record import PolicySnapshot, PredictionRecord
+from model_store.rules import Rules, assist_rules
+from tests import bundles
 from triage import policy
 
 LABELS = ("red", "green", "blue")
@@ -64,6 +69,57 @@ def test_a_stricter_site_never_answers_more(snapshot: PolicySnapshot, fires: tup
     ):  # fmt: skip
         if routed(stricter, fires=fires).route == "automatic":
             assert routed(snapshot, fires=fires).route == "automatic"
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
+    return bundles.rules(bundles.make(tmp_path_factory.mktemp("bundle")))
+
+
+def image(**changes: Any) -> PredictionRecord:
+    """A record as it comes in, on a site that `rules` are for."""
+    values: dict[str, Any] = {
+        "id": "1", "project": "default", "site": "default", "received_at": 1_790_000_000_000_000, "sha256": "", "size": 1,
+        "format": "PNG", "width": 1, "height": 1, "route": "review", "policy": LIVE,
+    }  # fmt: skip
+    return PredictionRecord(**{**values, **changes})
+
+
+def test_rules_hold_for_what_they_name(rules: Rules) -> None:
+    assert policy.certified_here(rules, image(), "cpu", "fp32")
+    assert not policy.certified_here(rules, image(), "cuda", "fp32")
+    assert not policy.certified_here(rules, image(), "cpu", "fp16")
+    assert not policy.certified_here(rules, image(site="north"), "cpu", "fp32")
+    assert not policy.certified_here(rules, image(project="plants"), "cpu", "fp32")
+
+
+def test_rules_hold_until_the_microsecond_in_which_they_end(rules: Rules) -> None:
+    end = int(bundles.UNTIL.timestamp()) * 1_000_000
+    assert policy.certified_here(rules, image(received_at=end - 1), "cpu", "fp32")
+    assert not policy.certified_here(rules, image(received_at=end), "cpu", "fp32")
+    assert not policy.certified_here(rules, image(received_at=end + 1), "cpu", "fp32")
+
+
+def test_rules_without_a_certificate_hold_nowhere(tmp_path: Path) -> None:
+    bundle = bundles.make(tmp_path)
+    assert not policy.certified_here(
+        assist_rules(bundle.digest, bundle.manifest, "cpu", "default"), image(), "cpu", "fp32"
+    )
+
+
+def test_conditions_are_asked_of_what_the_record_says(rules: Rules) -> None:
+    conditions = (
+        Condition(field="scanner", one_of=("x1",)),
+        Condition(field="view", one_of=("front",)),
+        Condition(field="role", one_of=("current",)),
+    )
+    strict = bundles.sealed(rules, conditions=conditions)
+    assert policy.out_of_scope(rules, image()) == ()
+    assert policy.out_of_scope(strict, image()) == ("scanner", "view")
+    assert policy.out_of_scope(strict, image(source={"scanner": "x1"}, view="front")) == ()
+    assert policy.out_of_scope(strict, image(source={"scanner": "x1"}, view="front", role="prior")) == ("role",)
+    borrowed = image(source={"scanner": "x1", "view": "front", "role": "current"}, view="side", role="prior")
+    assert policy.out_of_scope(strict, borrowed) == ("view", "role")
 
 
 def test_a_plain_answer_has_no_reason() -> None:
