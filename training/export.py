@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from model_store import bundle as bundles
+from model_store import manifest as documents
 from model_store.bundle import Bundle, Golden
 from model_store.labels import LabelSchema
 from model_store.manifest import Manifest, Provenance
@@ -31,9 +32,12 @@ from training.images import LabelledImage
 from training.model import Network
 from training.recipe import Recipe
 from training.tensors import Tensors
+from training.typicality import Gate, describe
 
 PARITY = 1e-4
 """Largest difference of a probability between torch and ONNX Runtime that is let through."""
+TYPICALITY_PARITY = 0.02
+"""The same for typicality: a rank, in which the last digit of a distance can move an image past a few neighbours."""
 OUTPUTS = ("probability", "typicality", "embedding")
 
 
@@ -43,19 +47,21 @@ class Graph(nn.Module):
     slope: Tensor
     offset: Tensor
 
-    def __init__(self, network: Network, platt: Platt) -> None:
+    def __init__(self, network: Network, platt: Platt, gate: Gate | None = None) -> None:
         super().__init__()
         self.network = network
+        self.gate = gate
         self.register_buffer("slope", torch.from_numpy(platt.slope))
         self.register_buffer("offset", torch.from_numpy(platt.offset))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, embedding = self.network(image)
-        probability = torch.sigmoid(logits * self.slope + self.offset)
-        typicality = torch.ones(
-            image.shape[0], dtype=torch.float32
-        )  # every image is typical until a gate says otherwise
-        return probability, typicality, embedding
+        if self.gate is None:  # every image is typical until a gate says otherwise
+            logits, embedding = self.network(image)
+            typicality = torch.ones(image.shape[0], dtype=torch.float32)
+        else:
+            logits, embedding, stages = self.network.stages(image)
+            typicality = self.gate(describe(stages, embedding))
+        return torch.sigmoid(logits * self.slope + self.offset), typicality, embedding
 
 
 def convert(graph: Graph, example: npt.NDArray[Any], opset: int) -> bytes:
@@ -105,7 +111,8 @@ def run(model: bytes, image: npt.NDArray[Any], threads: int = 1) -> list[npt.NDA
 def check_parity(graph: Graph, model: bytes, image: npt.NDArray[Any]) -> float:
     """Largest difference of a probability between torch and ONNX Runtime, one by one and as a batch.
 
-    Raises ExportError above PARITY, or when the graph does not keep its promises about shapes.
+    Raises ExportError above PARITY, where typicality differs by more than TYPICALITY_PARITY, or when the graph does not
+    keep its promises about shapes.
     """
     with torch.inference_mode():
         wanted = [output.numpy() for output in graph(torch.from_numpy(image))]
@@ -115,9 +122,13 @@ def check_parity(graph: Graph, model: bytes, image: npt.NDArray[Any]) -> float:
         for output in onnx_outputs:
             if output.shape != torch_output.shape or output.dtype != np.float32:
                 raise ExportError(f"the graph gives {name} as {output.dtype}{list(output.shape)}; report this backbone")
-    worst = max(float(np.abs(output[0] - wanted[0]).max()) for output in (batch, single))
+    worst, moved = (
+        max(float(np.abs(output[index] - wanted[index]).max()) for output in (batch, single)) for index in (0, 1)
+    )
     if not worst <= PARITY:
         raise ExportError(f"the exported graph differs from torch by {worst:.1e}; try another export.opset")
+    if not moved <= TYPICALITY_PARITY:
+        raise ExportError(f"the exported typicality differs from torch by {moved:.3f}; try another export.opset")
     return worst
 
 
@@ -129,6 +140,7 @@ def to_bundle(
     heads: Sequence[str],
     golden: tuple[Sequence[LabelledImage], Tensors],
     data_fingerprint: str,
+    gate: documents.Gate | None = None,
 ) -> tuple[Bundle, float]:
     """Converts, checks and writes; returns the bundle and the measured parity. Raises ExportError, BundleError."""
     graph.eval().cpu()
@@ -153,6 +165,7 @@ def to_bundle(
             recipe=recipe.to_dict(),
             seed=recipe.seed,
         ),
+        gate=gate,
     )
     encoded = tuple(sample.encoded() for sample in samples)
     stored = Golden(encoded, tensors.image, probability, typicality, embedding)

@@ -36,10 +36,26 @@ class Network(nn.Module):
         self.head = nn.Linear(int(backbone.num_features), heads)  # type: ignore[arg-type]  # timm's models have it
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = (image.to(torch.float32) - self.mean) / self.spread
-        # A permuted NHWC tensor is what torch calls channels_last: no copy, and the fast convolutions on a CPU.
-        embedding = self.backbone(pixels.permute(0, 3, 1, 2))
+        embedding = self.backbone(self._pixels(image))
         return self.head(self.dropout(embedding)), embedding
+
+    def stages(self, image: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As `forward`, and what each stage of the backbone says on the way, `[N, D, h, w]` each.
+
+        A backbone that timm cannot look into has no stages.
+        """
+        if not hasattr(self.backbone, "forward_intermediates"):
+            return *self(image), []
+        last, stages = self.backbone.forward_intermediates(self._pixels(image))  # type: ignore[operator]
+        embedding = self.backbone.forward_head(last)  # type: ignore[operator]
+        return self.head(self.dropout(embedding)), embedding, stages
+
+    def _pixels(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]`, normalised."""
+        # A permuted NHWC tensor is what torch calls channels_last: no copy, and the fast convolutions on a CPU. Permuted
+        # first, because ONNX Runtime takes planes far faster than pixels of three numbers.
+        planes = image.permute(0, 3, 1, 2).to(torch.float32)
+        return (planes - self.mean.view(-1, 1, 1)) / self.spread.view(-1, 1, 1)
 
 
 def create(
