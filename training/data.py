@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from model_store.errors import DocumentError
-from model_store.labels import Group, Label, LabelSchema
-from training import sample, splits
+from model_store.bundle import Bundle
+from model_store.labels import LabelSchema
+from model_store.manifest import ImageSpec
+from training import earlier, near_duplicates, sample, sources, splits
 from training.errors import DataError
 from training.images import LabelledImage
-from training.recipe import SAMPLE, Data, Recipe
+from training.near_duplicates import Looks
+from training.progress import bar
+from training.recipe import SAMPLE, Recipe
+from training.sources import SPLITS, Row
 
-SPLITS = ("train", "tune", "certify", "test")
-_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
+LARGEST_GROUP = 0.05
+"""Share of the cases that may belong together because they look the same; more is a radius that sees no differences."""
+SMALL_GROUP = 20
+"""Cases that may look the same in a data set of any size."""
+
+__all__ = ["SPLITS", "DataSet", "load"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,9 @@ class DataSet:
 
     schema: LabelSchema
     parts: Mapping[str, list[LabelledImage]]
-    """train, tune, certify, test; no case is in two."""
+    """train, tune, certify, test; nothing that belongs together is in two."""
+    spent: int = 0
+    """Images that have certified before and therefore only train now."""
 
     def heads(self, min_images: int) -> tuple[str, ...]:
         """Ids of the labels with at least so many training images, in schema order."""
@@ -40,85 +49,68 @@ class DataSet:
         """Images of each label in a split."""
         return Counter(label for image in self.parts[split] for label in image.present)
 
+    def require(self, *names: str) -> None:
+        """Raises DataError, with the mend, when a split that is needed is empty."""
+        for name in names:
+            if self.parts[name]:
+                continue
+            if name == "certify" and self.spent:
+                raise DataError(
+                    f"no fresh image is left to certify on: {self.spent:,} have certified before and may only train "
+                    "now; add images that nothing has used, and train the next version"
+                )
+            raise DataError(f"the split {name} is empty; add images, or give it a larger share")
 
-@dataclass(frozen=True)
-class _Row:
-    """An image as its source describes it: labels as written there, and the split if it says one."""
 
-    path: Path
-    written: tuple[str, ...]
-    case: str
-    split: str
+def load(recipe: Recipe, data: Path | None = None, bundle: Bundle | None = None) -> DataSet:
+    """Finds and splits the images of a recipe. Raises DataError or DocumentError, each with the mend.
 
-
-def load(recipe: Recipe) -> DataSet:
-    """Finds and splits the images of a recipe. Raises DataError or DocumentError, each with the mend."""
-    if recipe.data.source == SAMPLE:
-        return DataSet(sample.schema(), {split: sample.images(split) for split in sample.SPLITS})
+    With a data folder, its use-ledger is heard: a case keeps its split, and what has certified only trains. With a bundle
+    the splits are those of its training, and what has certified this very bundle with this very promise does so again.
+    """
+    radius = recipe.data.near_duplicates
+    if bundle and data is None:  # a bundle lies in <data>/models/<name>/<version>
+        above = bundle.folder.absolute().parents
+        data = above[2] if len(above) > 2 else None
+    if recipe.data.source == SAMPLE:  # its splits are part of it; none of its images looks like one of another use
+        return DataSet(sample.schema(), {split: _seen(sample.images(split), recipe, data) for split in sample.SPLITS})
     source = Path(recipe.data.source)
-    rows = list(_folder(source) if source.is_dir() else _csv(source))
+    rows = list(sources.folder(source) if source.is_dir() else sources.table(source))
     if not rows:
         raise DataError(
             f"{source} holds no images; put them into folder/<label>/*.png or name a CSV with path and label"
         )
-    schema, meaning = _schema(recipe.data, rows)
-    images = [_image(row, meaning) for row in rows]
+    schema, meaning = sources.schema(recipe.data, rows)
+    images, looks = _indexed(rows, meaning, recipe.image, hashed=bool(radius))
+    alike = near_duplicates.pairs(looks, radius)
     if any(row.split for row in rows):
-        return DataSet(schema, _as_told(source, rows, images))
-    return DataSet(schema, splits.by_share(images, asdict(recipe.data.shares), recipe.seed))
+        return DataSet(schema, _as_told(source, rows, images, alike))
+    images = _grouped(rows, images, alike, radius)
+    chosen = {image.group for row, image in zip(rows, images, strict=True) if row.chosen}
+    past = earlier.settle(data, images, recipe, bundle)
+    parts = splits.by_share(
+        images, asdict(recipe.data.shares), recipe.seed, {**past.splits, **dict.fromkeys(chosen, "train")}
+    )
+    if past.again:
+        parts["certify"] = [image for image in parts["certify"] if image.name in past.again]
+    return DataSet(schema, parts, past.spent)
 
 
-def _folder(source: Path) -> Iterator[_Row]:
-    for path in sorted(source.glob("*/*")):
-        if path.suffix.lower() in _ENDINGS:
-            yield _Row(path, (path.parent.name,), path.relative_to(source).as_posix(), "")
+def _indexed(
+    rows: Sequence[Row], meaning: Mapping[str, str], spec: ImageSpec, hashed: bool
+) -> tuple[list[LabelledImage], list[Looks]]:
+    """Every image by its bytes' SHA-256, and what it looks like."""
+    images: list[LabelledImage] = []
+    looks: list[Looks] = []
+    with bar("indexing", len(rows)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for image, look in pool.map(partial(_image, meaning=meaning, spec=spec, hashed=hashed), rows, chunksize=64):
+            images.append(image)
+            looks.append(look)
+            advance(1, "")
+    return images, looks
 
 
-def _csv(source: Path) -> Iterator[_Row]:
-    """Several labels are parted by `;`, and `?label` says that nobody has looked for it."""
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = {"path", "label"} - set(reader.fieldnames or ())
-            if missing:
-                raise DataError(f"{source}: the column {min(missing)!r} is missing; name it in the first line")
-            for row in reader:
-                split = (row.get("split") or "").strip()
-                if split and split not in SPLITS:
-                    raise DataError(
-                        f"{source}: line {reader.line_num}: split = {split!r}; write one of {', '.join(SPLITS)}"
-                    )
-                path, written = (row["path"] or "").strip(), (row["label"] or "").strip()
-                if not path:
-                    raise DataError(f"{source}: line {reader.line_num}: path is empty; name the image file")
-                labels = tuple(part.strip() for part in written.split(";") if part.strip())
-                yield _Row(source.parent / path, labels, (row.get("case") or "").strip() or path, split)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{source} cannot be read ({error}); save it as UTF-8 CSV") from None
-
-
-def _schema(data: Data, rows: list[_Row]) -> tuple[LabelSchema, dict[str, str]]:
-    """The label schema, and for each way a label is written in the data its id."""
-    labels = data.labels
-    if not labels:
-        written = sorted({word.removeprefix("?") for row in rows for word in row.written})
-        labels = tuple(Label(id=_slug(word), name=word) for word in written)
-    try:
-        schema = LabelSchema(labels=labels, groups=data.groups or (Group(),))
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise DocumentError(f"recipe: data.labels: {reason}") from None
-    return schema, {label.name: label.id for label in schema.labels} | {label: label for label in schema.ids}
-
-
-def _slug(word: str) -> str:
-    slug = re.sub(r"[^a-z0-9_.-]+", "-", word.lower()).strip("-._")[:64]
-    if not slug:
-        raise DataError(f"the label {word!r} makes no id; declare it under data.labels with an id and this name")
-    return slug
-
-
-def _image(row: _Row, meaning: Mapping[str, str]) -> LabelledImage:
+def _image(row: Row, meaning: Mapping[str, str], spec: ImageSpec, hashed: bool) -> tuple[LabelledImage, Looks]:
     present: set[str] = set()
     unknown: set[str] = set()
     for word in row.written:
@@ -129,25 +121,68 @@ def _image(row: _Row, meaning: Mapping[str, str]) -> LabelledImage:
             )
         (unknown if word.startswith("?") else present).add(label)
     try:
-        with row.path.open("rb") as stream:
-            name = hashlib.file_digest(stream, "sha256").hexdigest()
+        encoded = row.path.read_bytes()
     except OSError as error:
         raise DataError(f"{row.path}: {error.strerror}; put the file there or take its row out") from None
-    return LabelledImage(name, row.case, frozenset(present), frozenset(unknown), row.path)
+    name = hashlib.sha256(encoded).hexdigest()
+    looks = near_duplicates.looks(encoded, spec) if hashed else ()
+    case = row.case or name  # not the path: another folder may hold another image there
+    return LabelledImage(name, case, frozenset(present), frozenset(unknown), row.path, b"".join(looks[:1])), looks
 
 
-def _as_told(source: Path, rows: list[_Row], images: list[LabelledImage]) -> dict[str, list[LabelledImage]]:
-    """The splits that the data itself names, refused where a case would be in two."""
+def _seen(images: list[LabelledImage], recipe: Recipe, data: Path | None) -> list[LabelledImage]:
+    """The images with their looks, where a ledger will ask for them."""
+    if data is None or not recipe.data.near_duplicates:
+        return images
+    return [
+        replace(image, look=b"".join(near_duplicates.looks(image.encoded(), recipe.image, closer=False)))
+        for image in images
+    ]
+
+
+def _grouped(
+    rows: list[Row], images: list[LabelledImage], alike: list[tuple[int, int]], radius: int
+) -> list[LabelledImage]:
+    """The images with their groups. Raises DataError when so many look the same that the radius must be wrong."""
+    groups = splits.joined(images, alike)
+    for group, cases in Counter(groups.values()).most_common(1) if alike else ():
+        if cases > max(SMALL_GROUP, LARGEST_GROUP * len(groups)):
+            one, other = next((i, j) for i, j in alike if groups[images[i].case] == group)
+            raise DataError(
+                f"{cases:,} of the {len(groups):,} cases look the same in a chain (such as {rows[one].path} and "
+                f"{rows[other].path}) and would all be in one split; lower "
+                f"data.near_duplicates from {radius}, or turn it off with 0"
+            )
+    return [replace(image, group=groups[image.case]) for image in images]
+
+
+def _as_told(
+    source: Path, rows: list[Row], images: list[LabelledImage], alike: list[tuple[int, int]]
+) -> dict[str, list[LabelledImage]]:
+    """The splits that the data itself names, refused where what belongs together would be in two."""
     cases = splits.joined(images)
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[Row, LabelledImage]] = {}
     parts: dict[str, list[LabelledImage]] = {split: [] for split in SPLITS}
+    groups = splits.joined(images, alike)
     for row, image in zip(rows, images, strict=True):
         if not row.split:
             raise DataError(f"{source}: {row.path.name} has no split and others have; fill the column or leave it out")
-        if seen.setdefault(cases[image.case], row.split) != row.split:
-            raise DataError(
-                f"{source}: the case {image.case!r} (or an identical image) is in {seen[cases[image.case]]} and in "
-                f"{row.split}; give all of it one split"
-            )
-        parts[row.split].append(image)
+        before, first = seen.setdefault(cases[image.case], (row, image))
+        if before.split != row.split:
+            how = f"are of the case {row.case!r}" if row.case and row.case == before.case else "are identical"
+            if first.case != image.case and first.name != image.name:
+                how = "belong together through a case or an identical image"
+            raise DataError(_torn(source, before, row, how))
+        parts[row.split].append(replace(image, group=groups[image.case]))
+    learn = {"train", "tune"}
+    for i, j in alike:
+        if (rows[i].split in learn) != (rows[j].split in learn):
+            raise DataError(_torn(source, rows[i], rows[j], "look the same") + ", or lower data.near_duplicates")
     return parts
+
+
+def _torn(source: Path, one: Row, other: Row, how: str) -> str:
+    return (
+        f"{source}: {one.path.name} and {other.path.name} {how}, and are in {one.split} and in {other.split}; "
+        "give all of it one split"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ class LabelledImage:
     unknown: frozenset[str]
     """Labels nobody has looked for; masked in training, not counted in certification."""
     source: Path | bytes
+    look: bytes = field(default=b"", compare=False)
+    """Its perceptual hash (near_duplicates.py), 32 bytes; empty where it has none or nobody asked."""
+    group: str = field(default="", compare=False)
+    """The case that stands for all that it belongs together with; empty: its own."""
 
     def encoded(self) -> bytes:
         """The original bytes. Raises DataError when the file is gone or is not the one that was indexed."""

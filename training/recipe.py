@@ -56,6 +56,8 @@ class Data:
     groups: tuple[Group, ...] = ()
     min_images: Count = 50
     """Training images that a label needs before it gets a head; below, it is for people alone."""
+    near_duplicates: Annotated[int, Field(ge=0, le=32)] = 20
+    """Bits of 256 in which the perceptual hashes of images that look the same may differ; 0 looks for none."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -111,7 +113,15 @@ class Certification:
     target: Share = 0.95
     """Precision of each class's automatic answers."""
     delta: Share = 0.1
-    """Probability, over all classes together, that a certificate claims too much."""
+    """Probability, over all classes and both kinds of claim together, that a certificate claims too much."""
+    targets: dict[str, Share] = field(default_factory=dict)
+    """By label, where it is not `target`."""
+    absence_target: Share = 0.05
+    """Where every label has to be present or absent: at most this share of the images that show one is called absent."""
+    absence_delta: Share | None = None
+    """The part of `delta` that claims of absence have among them; without it all claims have equal shares of `delta`."""
+    sampling: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of the images on which a class that lacks evidence would fire that people read blind; 0 reads none."""
     project: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "default"
     """Project of those sites."""
     sites: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = ("default",)
@@ -128,6 +138,18 @@ class Certification:
     """A class whose best chance to pass, judged on tuning images, is below is not attempted and costs the others nothing."""
     conditions: tuple[Condition, ...] = ()
     """What has to be known of an image, from its metadata, for a class to answer for it."""
+
+    @model_validator(mode="after")
+    def _leaves_something_for_presence(self) -> Self:
+        if self.absence_delta is not None and self.absence_delta >= self.delta:
+            raise ValueError(
+                f"absence_delta = {self.absence_delta:g} leaves nothing of delta = {self.delta:g} for answers; lower it"
+            )
+        return self
+
+    def target_of(self, label: str) -> float:
+        """The precision promised for a label."""
+        return self.targets.get(label, self.target)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -74,8 +74,12 @@ MISTAKES = {
     "path,label\nmissing.png,a\n": "No such file or directory; put the file there or take its row out",
     "path,label\n0.png,?!\n": "makes no id; declare it under data.labels with an id and this name",
     "path,label,split\n0.png,a,train\n1.png,a,\n": "1.png has no split and others have; fill the column or leave it out",
-    "path,label,case,split\n0.png,a,p,train\n1.png,a,p,test\n": "the case 'p' (or an identical image) is in train and in test",
-    "path,label,split\n0.png,a,train\n0.png,a,test\n": "is in train and in test; give all of it one split",
+    "path,label,case,split\n0.png,a,p,train\n1.png,a,p,test\n": "0.png and 1.png are of the case 'p', and are in train and in "
+    "test; give all of it one split",
+    "path,label,split\n0.png,a,train\n0.png,a,test\n": "0.png and 0.png are identical, and are in train and in test; give",
+    "path,label,case,split\n0.png,a,p,train\n0.png,a,q,train\n1.png,a,q,test\n": "0.png and 1.png belong together",
+    "path,label,drawn\n0.png,a,picked\n": "line 2: drawn = 'picked'; write stream for an image as it came, chosen for one",
+    "path,label,split,drawn\n0.png,a,certify,chosen\n": "line 2: a chosen image is in certify, where only images as they",
     "path,label\n0.png,A b\n1.png,a-b\n": "label id 'a-b' stands twice; give each its own",
 }
 

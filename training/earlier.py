@@ -1,0 +1,81 @@
+"""What the use-ledger settles about the images of a data set before they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_store.bundle import Bundle
+from training import ledger
+from training.acts import Act, case_key, read
+from training.images import LabelledImage
+from training.recipe import Recipe
+
+_SPENT = "spent"
+_STRICT = (_SPENT, "train", "tune", "test", "certify")
+"""Where images of one group were used differently, the first of these holds for all of them."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Group -> split, for the groups that have one."""
+
+    splits: dict[str, str] = field(default_factory=dict)
+    spent: int = 0
+    """Images that only train because they, or what they belong together with, have certified."""
+    again: frozenset[str] = frozenset()
+    """Names of the images of a certification that is about to be done again; empty when there is none."""
+
+
+def settle(data: Path | None, images: Sequence[LabelledImage], recipe: Recipe, bundle: Bundle | None) -> Settled:
+    """Reads the ledger of a data folder; the images know their groups. Raises DataError for a ledger that was changed."""
+    acts = read(data) if data else []
+    if not acts:
+        return Settled()
+    of = ledger.of_bundle(bundle, recipe) if bundle else {}
+    present = {image.name for image in images}
+    again = next(
+        (
+            frozenset(act.names)
+            for act in reversed(acts)
+            if act.of == of and act.purpose == "certify" and not act.planned and present.issuperset(act.names)
+        ),
+        frozenset(),
+    )
+    if bundle:  # what another model's training made of an image comes second; the sort is stable
+        acts = sorted(acts, key=lambda act: act.of.get("training") == of["training"])
+    states: dict[str, str] = {}
+    for image, found in zip(images, _uses(acts, images, recipe.data.near_duplicates), strict=True):
+        ranks = [_STRICT.index(each) for each in (*found, states.get(image.group, "")) if each]
+        if ranks:
+            states[image.group] = _STRICT[min(ranks)]
+    states |= {image.group: "certify" for image in images if image.name in again}
+    return Settled(
+        {group: "train" if state == _SPENT else state for group, state in states.items()},
+        sum(states.get(image.group) == _SPENT for image in images),
+        again,
+    )
+
+
+def _uses(acts: Sequence[Act], images: Sequence[LabelledImage], radius: int) -> list[tuple[str, str, str]]:
+    """What each image was for, last: the image itself, its case, one that looks the same; empty where nothing is known."""
+    names: dict[str, str] = {}
+    cases: dict[str, str] = {}
+    alike: dict[int, str] = {}
+    for act in acts:
+        use = _SPENT if act.purpose == "certify" and not act.planned else act.purpose
+        for table, keys in ((names, act.names), (cases, act.cases)):
+            for key in keys:
+                if table.get(key) != _SPENT:
+                    table[key] = use
+    known = [image.name in names or case_key(image) in cases for image in images]
+    strange = [index for index, each in enumerate(known) if not each]
+    for act in acts:  # the others are joined with what they look like, if that is still there
+        for found in ledger.near(act, [images[index] for index in strange], radius):
+            if alike.get(strange[found]) != _SPENT:
+                alike[strange[found]] = _SPENT if act.purpose == "certify" and not act.planned else act.purpose
+    return [
+        (names.get(image.name, ""), cases.get(case_key(image), ""), alike.get(index, ""))
+        for index, image in enumerate(images)
+    ]
