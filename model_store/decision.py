@@ -187,13 +187,6 @@ def stopped(table: DecisionTable, probability: Floats, rows: Indices, columns: I
     return found
 
 
-def eligible(table: DecisionTable, probability: Floats, typicality: Floats) -> Bools:
-    """`[N, C]`: where a class would fire at threshold 0 if it were automatic; `certify` sweeps over this."""
-    rows, columns = np.indices(probability.shape, np.intp).reshape(2, -1)
-    free: Bools = ~stopped(table, probability, rows, columns).reshape(probability.shape)
-    return free & (typicality >= table.floor)[:, None]
-
-
 def would_fire(table: DecisionTable, probability: Floats, typicality: Floats) -> Bools:
     """`[N, C]`: where each class would fire if it were automatic; states are ignored, vetoes and floor are not."""
     rows, columns = np.nonzero(probability >= table.would_answer_from)

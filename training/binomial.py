@@ -23,13 +23,13 @@ def upper_bound(firings: int, errors: int, delta: float) -> float:
     return float(betaincinv(firings - errors + 1, errors, 1 - delta)) if errors else 1.0
 
 
-def allowed_errors(firings: npt.ArrayLike, target: float, delta: float) -> Integers:
+def allowed_errors(firings: npt.ArrayLike, target: npt.ArrayLike, delta: float) -> Integers:
     """The most errors among so many firings that still prove precision >= target; -1 where none would do.
 
     e errors prove it when P(Binomial(firings, 1 - target) <= e) <= delta, which is `lower_bound(...) >= target`.
     """
     count = np.asarray(firings, np.int64)
-    wrong = 1 - target
+    wrong = 1 - np.asarray(target, np.float64)
     near = np.floor(np.nan_to_num(bdtrik(delta, count, wrong), nan=-1.0)).clip(-1, count)
     near = np.where((near < count) & (bdtr(near + 1, count, wrong) <= delta), near + 1, near)  # the inverse rounds
     return np.where((near >= 0) & (bdtr(near, count, wrong) > delta), near - 1, near).astype(np.int64)
@@ -46,14 +46,17 @@ def firings_needed(errors: int, target: float, delta: float) -> int:
     return high
 
 
-def chance_to_pass(firings: Integers, errors: Integers, future: Integers, target: float, delta: float) -> Doubles:
+def chance_to_pass(
+    firings: npt.ArrayLike, errors: npt.ArrayLike, future: Integers, target: npt.ArrayLike, delta: float
+) -> Doubles:
     """Probability that `future` new firings prove the target, judged from `firings` and `errors` seen so far; each `[T]`.
 
     The error rate is unknown, so the future errors are beta-binomial under Jeffreys' prior, Beta(1/2, 1/2).
     """
     allowed = allowed_errors(future, target, delta)
-    wrong, right = errors + 0.5, firings - errors + 0.5
-    total = np.zeros(len(firings))
+    seen, bad = np.asarray(firings, np.float64), np.asarray(errors, np.float64)
+    wrong, right = bad + 0.5, seen - bad + 0.5
+    total = np.zeros(len(seen))
     for e in range(int(allowed.max(initial=-1)) + 1):
         rows = allowed >= e
         n = future[rows].astype(np.float64)

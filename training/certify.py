@@ -6,8 +6,9 @@ Learn-then-Test (Angelopoulos, Bates, Candès, Jordan and Lei, 2021) with fixed-
 2. Certification images, one a case, are a random sample of the natural stream. An image whose label has no head is wrong
    wherever something fires.
 3. Per attempted class the thresholds are tested from the start towards lenient; the first that fails ends the sequence and
-   the last that passed is the threshold. Each class has delta / attempted (Bonferroni), so that with probability 1 - delta
-   *every* certificate holds.
+   the last that passed is the threshold. In groups that wait for each label, absence is tested too (absence.py). Each claim,
+   of presence or of absence, has delta / attempted (Bonferroni over all of them), so that with probability 1 - delta *every*
+   certificate holds. With `absence_delta` the claims of absence share that part of delta, and those of presence the rest.
 4. The finished rules run through `decision.decide` on the same images and have to give the counts that were certified.
 """
 
@@ -19,22 +20,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from model_store import decision, keys, rules, signing
 from model_store.bundle import Bundle
-from model_store.certificates import ground_hash, rule_hash
 from model_store.decision import DecisionTable
-from model_store.rules import NO_VETO, Certificate, ClassRule, Rules
-from training import data, report, tuning
-from training.binomial import allowed_errors, firings_needed, lower_bound
+from model_store.rules import Rules
+from training import absence, data, ledger, report, tuning
+from training.binomial import allowed_errors
 from training.data import DataSet
-from training.errors import DataError
-from training.images import UNKNOWN, fingerprint
-from training.recipe import Certification, Recipe
+from training.evidence import refuse
+from training.images import UNKNOWN
+from training.points import Floats, Integers, Points, above, chunks, free
+from training.recipe import Recipe
+from training.rulebook import Absent, Rulebook, floor
 from training.score import Scores, score
 from training.splits import one_per_case
-from training.tuning import Candidates
+from training.tuning import Plan
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,16 @@ def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = Non
     Raises a ModelStoreError for everything its caller can mend.
     """
     signer = keys.signing_key(out, key)  # before the work: a key that cannot be read would waste it
-    dataset = dataset or data.load(recipe)
+    dataset = dataset or data.load(recipe, out, bundle)
     chosen = one_per_case(dataset.parts["certify"], recipe.seed)
-    if not chosen or not dataset.parts["tune"]:
-        raise DataError("the split tune or certify is empty; add images, or give it a larger share")
+    dataset.require("tune", "certify")
+    use, radius = ledger.of_bundle(bundle, recipe), recipe.data.near_duplicates
+    ledger.check(out, "certify", chosen, use, radius)  # before scoring; and again, under its lock, when it is recorded
     provider = recipe.certification.provider
     tune = score(bundle, dataset.parts["tune"], provider, "tuning")
     evidence = score(bundle, chosen, provider, "certifying")
     made = certify(bundle, recipe, dataset.counts("train"), tune, evidence, datetime.datetime.now(datetime.UTC))
+    ledger.record(out, "certify", chosen, use, radius)  # before any rules exist: images that proved something are spent
     signing.write(rules.write(out, made), signing.sign(made, signer))
     report.write(
         bundle,
@@ -81,131 +84,91 @@ def certify(
     evidence: Scores,
     now: datetime.datetime,
 ) -> Rules:
-    """The rules that the evidence supports. `trained_on` counts training images by label, for the sentences alone."""
+    """The rules that the evidence supports. `trained_on` counts training images by label, for the sentences alone.
+
+    Raises DataError for scores that nothing can be concluded from, DocumentError for a target of an unknown label.
+    """
+    refuse(bundle.manifest, recipe, tune, evidence)
     knobs, manifest = recipe.certification, bundle.manifest
-    nothing = rules.assist_rules(bundle.digest, manifest, knobs.provider, knobs.sites[0])
-    floor = manifest.gate.reject if manifest.gate else 0.0
-    table = replace(DecisionTable.build(nothing, manifest), floor=np.float32(floor))
+    table = blank(bundle, recipe)
     plan = tuning.plan(table, tune, len(evidence), knobs)
     table = replace(table, veto=plan.veto)
-    eligible = decision.eligible(table, evidence.probability, evidence.typicality)
-    seen = fingerprint(evidence.images)
-    vetoes = {
-        head: float(veto) if np.isfinite(veto) else NO_VETO
-        for head, veto in zip(manifest.heads, plan.veto, strict=True)
-    }
-    ground = ground_hash(
-        project=knobs.project,
-        bundle=bundle.digest,
-        labels=manifest.labels.digest,
-        typicality_floor=floor,
-        conditions=knobs.conditions,
-        vetoes={label: vetoes.get(label, NO_VETO) for label in manifest.labels.ids},
-    )
-    classes: dict[str, ClassRule] = {}
-    for label in manifest.labels.ids:
-        if label not in manifest.heads:
-            classes[label] = ClassRule(state="human", lacks=_lacks_images(trained_on.get(label, 0), recipe))
-            continue
-        k = manifest.heads.index(label)
-        veto = vetoes[label]
-        if not plan.attempted[k]:
-            classes[label] = ClassRule(state="assist", veto=veto, lacks=_lacks_hope(plan.candidates[k], knobs))
-            continue
-        verdict = sequence(
-            plan.candidates[k],
-            evidence.probability[:, k],
-            eligible[:, k],
-            evidence.truth[:, k],
-            knobs.target,
-            plan.delta,
-        )
-        if verdict.threshold is None:
-            classes[label] = ClassRule(state="assist", veto=veto, lacks=_lacks_proof(verdict, knobs, plan.delta))
-            continue
-        certificate = Certificate(
-            target=knobs.target,
-            delta=knobs.delta,
-            attempted=int(plan.attempted.sum()),
-            firings=verdict.firings,
-            errors=verdict.errors,
-            bound=lower_bound(verdict.firings, verdict.errors, plan.delta),
-            images=len(evidence),
-            sites=knobs.sites,
-            provider=knobs.provider,
-            precision=manifest.precision,
-            rule=rule_hash(ground, "fires", label, float(verdict.threshold)),
-            data_fingerprint=seen,
-            certified_at=now,
-            valid_until=now + datetime.timedelta(days=knobs.valid_days),
-        )
-        classes[label] = ClassRule(
-            state="automatic", threshold=float(verdict.threshold), veto=veto, certificate=certificate
-        )
-    made = Rules(
-        bundle=bundle.digest,
-        labels=manifest.labels.digest,
-        project=knobs.project,
-        sites=knobs.sites,
-        provider=knobs.provider,
-        precision=manifest.precision,
-        typicality_floor=floor,
-        conditions=knobs.conditions,
-        classes=classes,
-    )
+    points = _firing(table, plan, evidence)
+    book = Rulebook(bundle, recipe, trained_on, tune, plan, len(evidence), now)
+    for k, head in enumerate(manifest.heads):
+        if plan.attempted[k]:
+            tried = plan.candidates[k]
+            thresholds = tried.threshold[tried.start :]
+            book.presence[head] = sequence(thresholds, *points.counts(k, thresholds), float(plan.target[k]), plan.level)
+        if plan.absence.attempted[k]:
+            book.absence[head] = _absence(table, plan.absence, evidence, k)
+    made = book.rules(evidence)
     _check(made, bundle, evidence)
     return made
 
 
-def sequence(
-    candidates: Candidates,
-    probability: npt.NDArray[np.float32],
-    eligible: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.int8],
-    target: float,
-    delta: float,
-) -> Verdict:
-    """Tests one class's thresholds from the start towards lenient, up to the first that fails. Images are `[N]`."""
-    passed: Verdict | None = None
-    for threshold in candidates.threshold[candidates.start :]:
-        fires = eligible & (probability >= threshold) & (truth != UNKNOWN)
-        firings, errors = int(fires.sum()), int((fires & (truth == 0)).sum())
-        if allowed_errors(firings, target, delta) < errors:
-            return passed or Verdict(None, firings, errors)
-        passed = Verdict(threshold, firings, errors)
-    return passed or Verdict(None, 0, 0)
+def blank(bundle: Bundle, recipe: Recipe) -> DecisionTable:
+    """The table of rules under which nothing answers, with the floor that the bundle's gate asks for."""
+    nothing = rules.assist_rules(bundle.digest, bundle.manifest, recipe.certification.provider, "none")
+    table = DecisionTable.build(nothing, bundle.manifest)
+    return replace(table, floor=np.float32(floor(bundle)))
+
+
+def sequence(thresholds: Floats, firings: Integers, errors: Integers, target: float, delta: float) -> Verdict:
+    """Tests one class's thresholds `[T]`, from the start towards lenient, up to the first that fails."""
+    failed = np.flatnonzero(allowed_errors(firings, target, delta) < errors)
+    passed = int(failed[0]) if len(failed) else len(thresholds)
+    at = max(passed - 1, 0)
+    if not len(thresholds):
+        return Verdict(None, 0, 0)
+    return Verdict(thresholds[at] if passed else None, int(firings[at]), int(errors[at]))
+
+
+def _firing(table: DecisionTable, plan: Plan, evidence: Scores) -> Points:
+    """Where on the evidence a class could fire from its most lenient candidate on."""
+    lenient = [
+        each.threshold[-1] if attempted and len(each.threshold) else np.inf
+        for each, attempted in zip(plan.candidates, plan.attempted, strict=True)
+    ]
+    points = above(table, evidence, np.array(lenient, np.float32))
+    return points.only(free(table, evidence, points))
+
+
+def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int) -> Absent:
+    known = evidence.truth[:, k] != UNKNOWN
+    present = evidence.truth[:, k] == 1
+    score, typical = evidence.probability[:, k], evidence.typicality >= table.floor
+    verdict = absence.sequence(
+        plan.thresholds[k], score[present & typical], int(present.sum()), plan.target, plan.level
+    )
+    called = np.zeros(len(score), np.bool_) if verdict.below is None else known & typical & (score < verdict.below)
+    npv = float((~present[called]).mean()) if called.any() else None
+    return Absent(verdict, float(present.sum() / max(known.sum(), 1)), npv)
 
 
 def _check(made: Rules, bundle: Bundle, evidence: Scores) -> None:
-    """The rules as they will be served, on the images they were certified on: not one firing more or less."""
+    """The rules as they will be served, on the images they were certified on: not one firing or absence more or less."""
     made.check_fits(bundle.digest, bundle.manifest)
-    served = decision.decide(DecisionTable.build(made, bundle.manifest), evidence.probability, evidence.typicality)
-    for k, head in enumerate(bundle.manifest.heads):
-        certificate = made.classes[head].certificate
-        known = served.fires[:, k] & (evidence.truth[:, k] != UNKNOWN)
-        counted = (int(known.sum()), int((known & (evidence.truth[:, k] == 0)).sum()))
-        if counted != ((certificate.firings, certificate.errors) if certificate else (0, 0)):
-            raise AssertionError(f"{head} was certified on other firings than it is served with: {counted}")
-
-
-def _lacks_images(have: int, recipe: Recipe) -> str:
-    need = recipe.data.min_images
-    return f"{have} training images of the {need} that a head takes; label {need - have} more"
-
-
-def _lacks_hope(tried: Candidates, knobs: Certification) -> str:
-    if not len(tried.threshold):
-        return "not attempted: no tuning image lets it fire; label more images of it"
-    at = tried.start
-    return (
-        f"not attempted: on tuning images {tried.errors[at]} of {tried.firings[at]} answers are wrong at its best "
-        f"threshold, too many to prove {knobs.target:g}; train on more images of it"
-    )
-
-
-def _lacks_proof(verdict: Verdict, knobs: Certification, delta: float) -> str:
-    need = firings_needed(verdict.errors, knobs.target, delta)
-    return (
-        f"{verdict.firings} answers with {verdict.errors} wrong do not prove {knobs.target:g}, which with so many wrong "
-        f"takes {need}; certify on more images, or train on more of it"
-    )
+    table = DecisionTable.build(made, bundle.manifest)
+    heads = bundle.manifest.heads
+    counted = np.zeros((3, len(heads)), np.int64)
+    for part in chunks(evidence):
+        served = decision.decide(table, evidence.probability[part], evidence.typicality[part])
+        truth = evidence.truth[part]
+        rows, columns = np.nonzero(served.fires)
+        true = truth[rows, columns]
+        counted[0] += np.bincount(columns[true != UNKNOWN], minlength=len(heads))
+        counted[1] += np.bincount(columns[true == 0], minlength=len(heads))
+        if table.knows_absence:
+            counted[2] += (served.absent & (truth == 1)).sum(axis=0)
+    for k, head in enumerate(heads):
+        certificate, absent = made.classes[head].certificate, made.classes[head].absence
+        claimed = (
+            certificate.firings if certificate else 0,
+            certificate.errors if certificate else 0,
+            absent.missed if absent else 0,
+        )
+        if tuple(counted[:, k].tolist()) != claimed:
+            raise AssertionError(
+                f"{head} was certified on other images than it is served with: {counted[:, k]}, {claimed}"
+            )

@@ -7,20 +7,19 @@ coverage, never the promise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from model_store import decision
 from model_store.decision import DecisionTable
+from training import absence, vetoes
 from training.binomial import chance_to_pass
-from training.images import UNKNOWN
+from training.points import Bools, Floats, Integers, Points, above, free
 from training.recipe import Certification
 from training.score import Scores
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+from training.vetoes import Doubles, Worth
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Candidates:
     threshold: Floats
     firings: Integers
     errors: Integers
-    chance: npt.NDArray[np.float64]
+    chance: Doubles
     """To pass the certification test, when as many images certify as will."""
 
     @property
@@ -45,96 +44,174 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Plan:
-    """The test that certification will make; everything is along the C heads."""
+    """The tests that certification will make; everything is along the C heads."""
 
     veto: Floats
-    attempted: npt.NDArray[np.bool_]
+    attempted: Bools
     candidates: tuple[Candidates, ...]
+    target: Doubles
+    shared_by: int
+    """Claims, of presence and of absence, among which `delta` is shared."""
     delta: float
-    """Each attempted class's share of the recipe's delta."""
+    """The recipe's delta, or the part of it that claims of presence have."""
+    absence: absence.Plan
+
+    @property
+    def level(self) -> float:
+        """Each attempted class's share of delta."""
+        return self.delta / self.shared_by
 
 
 def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) -> Plan:
     """table: any rules laid out along the heads; its vetoes are replaced. images: how many will certify."""
-    heads = len(table.heads)
-    table = replace(table, veto=np.where(table.exclusive[table.group], max(knobs.vetoes), np.inf).astype(np.float32))
-    attempted = np.ones(heads, bool)
-    while True:
-        table = _choose_vetoes(table, tune, images, knobs, int(attempted.sum()))
-        found = _candidates(table, tune, images, knobs, int(attempted.sum()))
-        hopeless = attempted & np.array([one.best < knobs.min_chance for one in found])
-        if not hopeless.any() or attempted.sum() == 1:
-            break
-        # The least hopeful goes first: without it the others share delta among fewer, and one of them may then do.
-        attempted[min(np.flatnonzero(hopeless), key=lambda k: found[k].best)] = False
-    attempted &= ~hopeless
-    return Plan(table.veto, attempted, found, knobs.delta / max(int(attempted.sum()), 1))
-
-
-def _choose_vetoes(
-    table: DecisionTable, tune: Scores, images: int, knobs: Certification, shared_by: int
-) -> DecisionTable:
-    """Class by class, twice round: the veto under which most certified firings are to be expected over all classes."""
-
-    def expected(trial: DecisionTable) -> float:
-        return sum(
-            float((one.chance * one.firings).max(initial=0.0))
-            for one in _candidates(trial, tune, images, knobs, shared_by)
-        )
-
-    best = expected(table)
-    for _ in range(2):
-        for k in np.flatnonzero(table.exclusive[table.group]):
-            for veto in sorted(knobs.vetoes, reverse=True):  # the mildest that is as good as any
-                trial = replace(table, veto=np.where(np.arange(len(table.veto)) == k, np.float32(veto), table.veto))
-                gain = expected(trial)
-                if gain > best:
-                    table, best = trial, gain
-    return table
-
-
-def _candidates(
-    table: DecisionTable, tune: Scores, images: int, knobs: Certification, shared_by: int
-) -> tuple[Candidates, ...]:
-    eligible = decision.eligible(table, tune.probability, tune.typicality)
+    lowest = np.full(len(table.heads), knobs.min_threshold, np.float32)
+    grid = np.array(knobs.vetoes, np.float32)
+    points = above(table, tune, lowest)
+    hits = above(
+        table, tune, np.where(table.exclusive[table.group], grid.min(), np.inf).astype(np.float32), known=False
+    )
+    target = np.array([knobs.target_of(head) for head in table.heads])
     scale = images / max(len(tune), 1)
-    return tuple(
-        sweep(
-            tune.probability[:, k],
-            eligible[:, k],
-            tune.truth[:, k],
-            # At or above its own veto a firing class silences its group, so that no two members ever answer at once.
-            max(knobs.min_threshold, float(table.veto[k]) if table.exclusive[table.group[k]] else 0.0),
-            scale,
-            knobs,
-            knobs.delta / max(shared_by, 1),
-        )
-        for k in range(len(table.heads))
+    absences = absence.candidates(table, tune, images, knobs)
+
+    def swept(trial: DecisionTable) -> _Sweep:
+        kept = points.only(free(trial, tune, points))
+        return sweep(kept, _lowest(trial, lowest), knobs.candidates)
+
+    def settled(attempted: Bools, level: float) -> Plan:
+        """The plan, were the vetoes chosen for these classes at this level."""
+        chosen = vetoes.choose(
+            table, points, hits, grid, lowest,
+            lambda trial: _appraise(swept(trial), attempted, scale, target, level),
+        )  # fmt: skip
+        found = swept(chosen)
+        made = Plan(chosen.veto, attempted, (), target, 1, knobs.delta, absences)
+        made = _share(made, lambda at: found.best(found.chance(scale, target, at)), knobs)
+        return replace(made, candidates=found.candidates(found.chance(scale, target, made.level)))
+
+    first = settled(np.diff(points.start) > 0, knobs.delta / len(table.heads))
+    return settled(
+        first.attempted, first.level
+    )  # which classes are attempted sets the level that vetoes are chosen for
+
+
+def _share(made: Plan, hopes: Callable[[float], Doubles], knobs: Certification) -> Plan:
+    """Which claims are attempted, and what part of delta each has."""
+    absent, heads = made.absence, len(made.veto)
+    if knobs.absence_delta is None:
+        both = _Claims(lambda level: np.concatenate([hopes(level), absent.hopes(level)]), knobs.min_chance)
+        chosen, size = both.share(knobs.delta)
+        absent = replace(absent, attempted=chosen[heads:], delta=knobs.delta, shared_by=size)
+        return replace(made, attempted=chosen[:heads], shared_by=size, delta=knobs.delta, absence=absent)
+    chosen, size = _Claims(absent.hopes, knobs.min_chance).share(knobs.absence_delta)
+    absent = replace(absent, attempted=chosen, delta=knobs.absence_delta, shared_by=size)
+    delta = knobs.delta - knobs.absence_delta
+    chosen, size = _Claims(hopes, knobs.min_chance).share(delta)
+    return replace(made, attempted=chosen, shared_by=size, delta=delta, absence=absent)
+
+
+def _lowest(table: DecisionTable, lowest: Floats) -> Floats:
+    """At or above its own veto a firing class silences its group, so that no two members ever answer at once."""
+    return np.where(table.exclusive[table.group], np.maximum(lowest, table.veto), lowest).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """Claims that may be attempted, and the chance of each to pass, which falls with its share of delta."""
+
+    chance: Callable[[float], Doubles]
+    least: float
+
+    def share(self, delta: float) -> tuple[Bools, int]:
+        """The largest set of claims of which each has a chance of at least `least` when they share delta, and its size.
+
+        A claim without hope costs the others nothing. Fewer claims have more delta each, so the sizes that work are found
+        by bisection. Returns size 1 with nothing attempted when not even one claim alone would do.
+        """
+        low, high = 0, len(self.chance(delta)) + 1  # low works, high does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            works = int((self.chance(delta / middle) >= self.least).sum()) >= middle
+            low, high = (middle, high) if works else (low, middle)
+        chance = self.chance(delta / max(low, 1))
+        chosen = np.zeros(len(chance), np.bool_)
+        chosen[np.argsort(-chance, kind="stable")[:low]] = True
+        return chosen, max(low, 1)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """Candidate thresholds of all classes in one row: T of them, by class, within it from strict to lenient."""
+
+    threshold: Floats
+    firings: Integers
+    errors: Integers
+    column: npt.NDArray[np.intp]
+    start: npt.NDArray[np.intp]
+    """`[C + 1]`"""
+
+    def chance(self, scale: float, target: Doubles, level: float) -> Doubles:
+        """`[T]`: to pass, with `scale` certification images for each tuning image; target `[C]`."""
+        future = np.round(self.firings * scale).astype(np.int64)
+        return chance_to_pass(self.firings, self.errors, future, target[self.column], level)
+
+    def best(self, values: Doubles) -> Doubles:
+        """`[C]`: the highest of `[T]` values of each class, 0 where it has no candidate."""
+        found = np.zeros(len(self.start) - 1)
+        np.maximum.at(found, self.column, values)
+        return found
+
+    def candidates(self, chance: Doubles) -> tuple[Candidates, ...]:
+        cut = self.start[1:-1]
+        parts = (np.split(values, cut) for values in (self.threshold, self.firings, self.errors, chance))
+        return tuple(Candidates(*each) for each in zip(*parts, strict=True))
+
+
+def sweep(points: Points, lowest: Floats, most: int) -> _Sweep:
+    """Per class, thresholds taken evenly from the scores of the places where it could fire, `lowest` `[C]` and up."""
+    thresholds, firings, errors, counts = [], [], [], []
+    for k, least in enumerate(lowest):
+        here = slice(points.start[k], points.start[k + 1])
+        score = points.score[here]
+        score = score[: np.searchsorted(-score, -least, side="right")]
+        last = np.flatnonzero(np.append(score[1:] != score[:-1], True)) if len(score) else np.zeros(0, np.intp)
+        if len(last) > most:
+            last = last[np.unique(np.linspace(0, len(last) - 1, most).round().astype(np.intp))]
+        thresholds.append(score[last])
+        firings.append(last + 1)
+        errors.append(np.cumsum(points.wrong[here])[last])
+        counts.append(len(last))
+    return _Sweep(
+        np.concatenate(thresholds).astype(np.float32),
+        np.concatenate(firings).astype(np.int64),
+        np.concatenate(errors).astype(np.int64),
+        np.repeat(np.arange(len(lowest)), counts),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
     )
 
 
-def sweep(
-    probability: Floats,
-    eligible: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.int8],
-    lowest: float,
-    scale: float,
-    knobs: Certification,
-    delta: float,
-) -> Candidates:
-    """One class: thresholds taken evenly from the scores of the images on which it could fire; inputs `[N]`."""
-    counted = eligible & (truth != UNKNOWN) & (probability >= np.float32(lowest))
-    order = np.argsort(-probability[counted], kind="stable")
-    scores, wrong = probability[counted][order], truth[counted][order] == 0
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(scores) else np.zeros(0, np.intp)
-    rows = (
-        last[np.unique(np.linspace(0, len(last) - 1, min(knobs.candidates, len(last))).round().astype(np.intp))]
-        if len(last)
-        else last
-    )
-    firings = (rows + 1).astype(np.int64)
-    errors = np.cumsum(wrong)[rows].astype(np.int64)
-    future = np.round(firings * scale).astype(np.int64)
-    return Candidates(
-        scores[rows].astype(np.float32), firings, errors, chance_to_pass(firings, errors, future, knobs.target, delta)
-    )
+def _appraise(found: _Sweep, weight: Bools, scale: float, target: Doubles, level: float) -> Worth:
+    """Expected certified firings of the classes in `weight`, and their derivatives by right and by wrong firings."""
+    heads = len(weight)
+    expected = found.chance(scale, target, level) * found.firings
+    best = np.zeros(heads, np.intp)
+    for k in np.flatnonzero(np.diff(found.start)):
+        best[k] = found.start[k] + int(expected[found.start[k] : found.start[k + 1]].argmax())
+    has = weight & (np.diff(found.start) > 0)
+    at = best[has]
+    firings, errors = found.firings[at].astype(np.float64), found.errors[at].astype(np.float64)
+
+    def certified(more: Doubles, wrong: Doubles) -> Doubles:
+        n, e = np.maximum(firings + more, 1.0), np.maximum(errors + wrong, 0.0)
+        future = np.round(n * scale).astype(np.int64)
+        return n * chance_to_pass(n, np.minimum(e, n), future, target[has], level)
+
+    none = np.zeros(len(at))
+    step, slip = np.maximum(2.0, 0.05 * firings), np.maximum(1.0, 0.25 * errors)
+    by_firing = (certified(step, none) - certified(-step, none)) / (2 * step)
+    fewer = np.minimum(slip, errors)
+    by_error = (certified(none, slip) - certified(none, -fewer)) / (slip + fewer)
+    threshold, right, wrong = np.full(heads, np.inf, np.float32), np.zeros(heads), np.zeros(heads)
+    threshold[has] = found.threshold[at]
+    right[has], wrong[has] = by_firing, by_firing + by_error
+    return Worth(float(expected[at].sum()), threshold, right, wrong)

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from model_store import decision
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
-from model_store.rules import assist_rules
 from tests import bundles
 from training import recipe, tuning
 from training.binomial import allowed_errors, lower_bound
-from training.certify import certify, sequence
+from training.certify import Verdict, blank, certify, sequence
 from training.evaluate import evaluate
 from training.images import UNKNOWN
+from training.points import Points, above, free
 from training.recipe import Certification, Recipe
 from training.score import Scores
 
@@ -152,57 +152,57 @@ def test_certification_is_the_same_twice(bundle: Bundle) -> None:
 class TestSequence:
     """Fixed-sequence testing on hand-made images: two hundred, their scores falling."""
 
-    probability = np.linspace(1, 0, 200, dtype=np.float32)
-    everywhere = np.ones(200, bool)
+    score = np.linspace(1, 0, 200, dtype=np.float32)
 
-    def candidates(self, *ranks: int) -> tuning.Candidates:
-        none = np.zeros(len(ranks), np.int64)
-        chance = np.zeros(len(ranks))
-        chance[0] = 1
-        return tuning.Candidates(self.probability[list(ranks)], none, none, chance)
-
-    def truth(self, *wrong: int) -> np.ndarray:
-        rows = np.ones(200, np.int8)
-        rows[list(wrong)] = 0
-        return rows
+    def ends(self, ranks: tuple[int, ...], wrong: tuple[int, ...] = ()) -> Verdict:
+        """How the tests at the scores of these images end, when those images are wrong."""
+        thresholds = self.score[list(ranks)]
+        points = Points(
+            np.arange(200), np.zeros(200, np.intp), self.score, np.isin(np.arange(200), wrong), np.array([0, 200])
+        )
+        return sequence(thresholds, *points.counts(0, thresholds), 0.95, 0.05)
 
     def test_it_goes_on_to_the_last_that_passes(self) -> None:
-        found = sequence(self.candidates(59, 99, 149), self.probability, self.everywhere, self.truth(), 0.95, 0.05)
-        assert (found.threshold, found.firings, found.errors) == (self.probability[149], 150, 0)
+        assert self.ends((59, 99, 149)) == Verdict(self.score[149], 150, 0)
 
     def test_it_stops_at_the_first_failure_even_if_a_later_one_would_pass(self) -> None:
         """59 right are enough; 62 with two wrong are not; 192 with the same two wrong would be again."""
-        wrong = self.truth(60, 61)
         assert allowed_errors(192, 0.95, 0.05) >= 2
-        found = sequence(self.candidates(58, 61, 191), self.probability, self.everywhere, wrong, 0.95, 0.05)
-        assert (found.threshold, found.firings, found.errors) == (self.probability[58], 59, 0)
+        assert self.ends((58, 61, 191), wrong=(60, 61)) == Verdict(self.score[58], 59, 0)
 
     def test_a_failed_start_ends_it(self) -> None:
-        found = sequence(self.candidates(57, 150), self.probability, self.everywhere, self.truth(), 0.95, 0.05)
-        assert (found.threshold, found.firings) == (None, 58)
+        assert self.ends((57, 150)) == Verdict(None, 58, 0)
+
+    def test_nothing_to_test_proves_nothing(self) -> None:
+        assert self.ends(()) == Verdict(None, 0, 0)
 
 
 @settings(max_examples=50)
-@given(st.integers(0, 10_000), st.integers(1, 400), st.floats(0.2, 2.0))
-def test_a_sweep_counts_what_fires(seed: int, n: int, skill: float) -> None:
-    """Each candidate's counts are those of firing at its threshold; thresholds fall, and none is below the own veto."""
+@given(st.integers(0, 10_000), st.integers(1, 400), st.floats(0.2, 2.0), st.sampled_from([5, 30, 1000]))
+def test_a_sweep_counts_what_fires(bundle: Bundle, seed: int, n: int, skill: float, most: int) -> None:
+    """Each candidate's counts are those of `would_fire` at its threshold; thresholds fall, and none is below the lowest."""
     scores = population(n, seed, skill)
-    eligible = np.random.default_rng(seed).random(n) < 0.8
-    found = tuning.sweep(scores.probability[:, 0], eligible, scores.truth[:, 0], 0.1, 2.0, KNOBS, 0.02)
-    assert (np.diff(found.threshold) < 0).all()
-    for threshold, firings, errors in zip(found.threshold, found.firings, found.errors, strict=True):
-        fires = eligible & (scores.probability[:, 0] >= threshold)
-        assert (firings, errors) == (fires.sum(), (fires & (scores.truth[:, 0] == 0)).sum())
-        assert threshold >= np.float32(0.1)
+    table = replace(blank(bundle, _recipe()), veto=np.full(3, 0.1, np.float32))
+    lowest = np.array([0.2, 0.0, 0.9], np.float32)
+    points = above(table, scores, lowest)
+    found = tuning.sweep(points.only(free(table, scores, points)), lowest, most)
+    for k, each in enumerate(found.candidates(np.zeros(len(found.threshold)))):
+        assert (np.diff(each.threshold) < 0).all()
+        assert (each.threshold >= lowest[k]).all()
+        assert len(each.threshold) <= most
+        for threshold, firings, errors in zip(each.threshold, each.firings, each.errors, strict=True):
+            at = replace(table, threshold=np.full(3, threshold, np.float32))
+            fires = decision.would_fire(at, scores.probability, scores.typicality)[:, k]
+            assert (firings, errors) == (fires.sum(), (fires & (scores.truth[:, k] == 0)).sum())
 
 
 def test_hopeless_classes_are_not_attempted_and_cost_nothing(bundle: Bundle) -> None:
     tune = population(1500, 0)
-    table = DecisionTable.build(assist_rules(bundle.digest, bundle.manifest, "cpu", "default"), bundle.manifest)
+    table = blank(bundle, _recipe())
     blind = replace(tune, probability=np.where(np.arange(3) == 2, np.float32(0.3), tune.probability))
     plan = tuning.plan(table, blind, 3000, KNOBS)
     assert plan.attempted.tolist() == [True, True, False]
-    assert plan.delta == KNOBS.delta / 2
+    assert plan.level == KNOBS.delta / 2
 
 
 def test_rules_are_found_again_by_their_digest(bundle: Bundle, tmp_path: Path) -> None:

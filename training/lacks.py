@@ -1,0 +1,79 @@
+"""For people: what a class is missing to the next state, computed and not guessed. One clause each. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.binomial import allowed_errors, firings_needed
+from training.tuning import Candidates
+
+if TYPE_CHECKING:
+    from training import absence
+    from training.certify import Verdict
+
+_MOST = 10_000_000
+
+
+def images(have: int, need: int) -> str:
+    """A label without a head."""
+    if have >= need:
+        return "the bundle has no head for it; train again"
+    return f"{have} training images of the {need} that a head takes; label {need - have} more"
+
+
+def presence(tried: Candidates, verdict: Verdict | None, target: float, level: float) -> str:
+    """A class that was not attempted (verdict None) or whose first test failed."""
+    if not len(tried.threshold):
+        return "not attempted: no tuning image lets it fire; label more images of it"
+    firings, errors = int(tried.firings[tried.start]), int(tried.errors[tried.start])
+    proves = answers_needed(errors / firings, target, level)
+    seen = f"on tuning images {errors} of {firings} answers are wrong at its best threshold"
+    if verdict is None:
+        if proves is None:
+            return f"not attempted: {seen}, too many to prove {target:g} on any evidence; train on more images of it"
+        return (
+            f"not attempted: {seen}; at that rate it takes {proves} answers to prove {target:g}; certify on more images"
+        )
+    more = firings_needed(verdict.errors, target, level) - verdict.firings
+    said = f"{more} more correct answers: {verdict.firings} with {verdict.errors} wrong do not prove {target:g}"
+    if proves is None:
+        return f"{said}, and {seen}, too many to prove it on any evidence; train on more images of it"
+    return f"{said}; certify on more images"
+
+
+def absent(found: absence.Verdict | None, plan: absence.Plan, k: int) -> str:
+    """A label whose absence was wanted and is not certified."""
+    level = plan.level
+    need = firings_needed(0, 1 - plan.target, level)
+    if found is None:
+        expected = round(int(plan.positives[k]) * plan.scale)
+        return (
+            f"absence not attempted: {need} images that show it are needed to prove that at most {plan.target:g} are "
+            f"called absent, and about {expected} certify; label more of them"
+        )
+    more = firings_needed(found.missed, 1 - plan.target, level) - found.positives
+    return (
+        f"absence: {more} more images that show it: {found.missed} called absent of {found.positives} do not prove at most "
+        f"{plan.target:g}"
+    )
+
+
+def answers_needed(rate: float, target: float, level: float) -> int | None:
+    """The fewest answers that prove the target when a share `rate` of them is wrong; None when no number does."""
+    if rate >= 1 - target:
+        return None
+    low, high = 0, 1
+    while not _enough(high, rate, target, level):
+        low, high = high, 2 * high
+        if high > _MOST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _enough(middle, rate, target, level) else (middle, high)
+    return high
+
+
+def _enough(answers: int, rate: float, target: float, level: float) -> bool:
+    return bool(allowed_errors(answers, target, level) >= np.ceil(rate * answers - 1e-9))

@@ -1,0 +1,142 @@
+"""From the ends of the tests to rules: states, certificates, sampling plans, and what each class lacks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_store.bundle import Bundle
+from model_store.certificates import AbsenceCertificate, Certificate, ground_hash, rule_hash
+from model_store.rules import NO_VETO, ClassRule, Rules
+from training import absence, lacks, sampling
+from training.binomial import lower_bound
+from training.images import fingerprint
+from training.recipe import Recipe
+from training.score import Scores
+from training.tuning import Plan
+
+if TYPE_CHECKING:
+    from training.certify import Verdict
+
+
+@dataclass(frozen=True)
+class Absent:
+    """How the tests of one label's absence ended, on a sample with this share of positives."""
+
+    verdict: absence.Verdict
+    prevalence: float
+    npv: float | None
+
+
+@dataclass
+class Rulebook:
+    """Everything that the rules are written from. `presence` and `absence` hold the claims that were tested."""
+
+    bundle: Bundle
+    recipe: Recipe
+    trained_on: Mapping[str, int]
+    tune: Scores
+    plan: Plan
+    images: int
+    now: datetime.datetime
+    presence: dict[str, Verdict] = field(default_factory=dict)
+    absence: dict[str, Absent] = field(default_factory=dict)
+
+    def rules(self, evidence: Scores) -> Rules:
+        """The rules with every certificate that its evidence supports."""
+        manifest, knobs = self.bundle.manifest, self.recipe.certification
+        vetoes = {
+            head: float(veto) if np.isfinite(veto) else NO_VETO
+            for head, veto in zip(manifest.heads, self.plan.veto, strict=True)
+        }
+        ground = ground_hash(
+            project=knobs.project,
+            bundle=self.bundle.digest,
+            labels=manifest.labels.digest,
+            typicality_floor=floor(self.bundle),
+            conditions=knobs.conditions,
+            vetoes={label: vetoes.get(label, NO_VETO) for label in manifest.labels.ids},
+        )
+        common: dict[str, Any] = {
+            "images": self.images,
+            "sites": knobs.sites,
+            "provider": knobs.provider,
+            "precision": manifest.precision,
+            "data_fingerprint": fingerprint(evidence.images),
+            "certified_at": self.now,
+            "valid_until": self.now + datetime.timedelta(days=knobs.valid_days),
+        }
+        column = {head: k for k, head in enumerate(manifest.heads)}
+        classes = {}
+        for label in manifest.labels.ids:
+            if label not in column:
+                classes[label] = ClassRule(
+                    state="human", lacks=lacks.images(self.trained_on.get(label, 0), self.recipe.data.min_images)
+                )
+                continue
+            made = self._presence(label, column[label], ground, common)
+            made |= self._absence(label, column[label], ground, common, made.get("lacks", ""))
+            classes[label] = ClassRule(veto=vetoes[label], **made)
+        return Rules(
+            bundle=self.bundle.digest,
+            labels=manifest.labels.digest,
+            project=knobs.project,
+            sites=knobs.sites,
+            provider=knobs.provider,
+            precision=manifest.precision,
+            typicality_floor=floor(self.bundle),
+            conditions=knobs.conditions,
+            classes=classes,
+        )
+
+    def _presence(self, label: str, k: int, ground: str, common: dict[str, Any]) -> dict[str, Any]:
+        verdict, tried = self.presence.get(label), self.plan.candidates[k]
+        target, level = float(self.plan.target[k]), self.plan.level
+        if verdict is None or verdict.threshold is None:
+            drawn = sampling.plan(tried, self.recipe.certification, target, level)
+            said = lacks.presence(tried, verdict, target, level)
+            said += sampling.says(drawn, tried, len(self.tune), target, level)
+            return {"state": "assist", "sampling": drawn, "lacks": said}
+        threshold = float(verdict.threshold)
+        certificate = Certificate(
+            **common,
+            target=target,
+            delta=self.plan.delta,
+            attempted=self.plan.shared_by,
+            firings=verdict.firings,
+            errors=verdict.errors,
+            bound=lower_bound(verdict.firings, verdict.errors, level),
+            rule=rule_hash(ground, "fires", label, threshold),
+        )
+        return {"state": "automatic", "threshold": threshold, "certificate": certificate}
+
+    def _absence(self, label: str, k: int, ground: str, common: dict[str, Any], lacked: str) -> dict[str, Any]:
+        found = self.absence.get(label)
+        if found is None or found.verdict.below is None:
+            if not self.plan.absence.wanted[k]:
+                return {}
+            said = lacks.absent(found.verdict if found else None, self.plan.absence, k)
+            return {"lacks": f"{lacked}; {said}" if lacked else said}
+        plan, verdict, below = self.plan.absence, found.verdict, float(found.verdict.below)
+        certificate = AbsenceCertificate(
+            **common,
+            target=plan.target,
+            delta=plan.delta,
+            attempted=plan.shared_by,
+            positives=verdict.positives,
+            missed=verdict.missed,
+            bound=1 - lower_bound(verdict.positives, verdict.missed, plan.level),
+            prevalence=found.prevalence,
+            npv=found.npv,
+            rule=rule_hash(ground, "absent", label, below),
+        )
+        return {"absent_below": below, "absence": certificate}
+
+
+def floor(bundle: Bundle) -> float:
+    """The typicality below which nothing answers: what the bundle's gate rejects, 0 without a gate."""
+    return bundle.manifest.gate.reject if bundle.manifest.gate else 0.0

@@ -1,0 +1,123 @@
+"""Which veto each class gets over the others of its exclusive group: a search on tuning images. Pure.
+
+A veto that is easily reached keeps the others from answering where this class is likely too: it takes wrong answers away and
+right ones with them. What a place (an image on which a class could fire) is worth to the sum of expected certified firings
+is, to first order, the derivative of its class's own sum at its present best threshold (the envelope theorem spares the
+search over thresholds). With those worths the best veto of a class, all else fixed, is a cumulative sum over the places that
+it would stop. Classes take turns; then thresholds and worths are worked out anew. A round that makes the sum smaller is
+dropped. Every number that anything is later decided by comes from `model_store.decision`, not from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.decision import DecisionTable
+from training.points import Bools, Floats, Indices, Points
+
+Doubles = npt.NDArray[np.float64]
+_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the present thresholds expect to certify, and what places are worth to that; all but `total` along the heads."""
+
+    total: float
+    """Expected certified firings over all classes."""
+    threshold: Floats
+    right: Doubles
+    """Of one more right answer."""
+    wrong: Doubles
+    """Of one more wrong answer; mostly negative."""
+
+
+@dataclass(frozen=True)
+class _Stops:
+    """Which place is stopped by which class, from which score on: P pairs, by class, within it by falling score."""
+
+    point: Indices
+    score: Floats
+    start: Indices
+    """`[C + 1]`"""
+
+
+def choose(
+    table: DecisionTable,
+    points: Points,
+    hits: Points,
+    vetoes: Floats,
+    lowest: Floats,
+    appraise: Callable[[DecisionTable], Worth],
+) -> DecisionTable:
+    """The table with its vetoes replaced.
+
+    points: where classes could fire. hits: scores that reach the smallest of `vetoes`. lowest `[C]`: no class answers below.
+    """
+    table = replace(table, veto=np.where(table.exclusive[table.group], vetoes.max(), np.inf).astype(np.float32))
+    if len(vetoes) == 1 or not (table.exclusive & (table.size > 1)).any():
+        return table
+    stops = _stops(table, points, hits)
+    best, worth = table, appraise(table)
+    for _ in range(_ROUNDS):
+        trial = _round(best, points, stops, vetoes, lowest, worth)
+        if np.array_equal(trial.veto, best.veto):
+            break
+        found = appraise(trial)
+        if found.total <= worth.total:
+            break
+        best, worth = trial, found
+    return best
+
+
+def _stops(table: DecisionTable, points: Points, hits: Points) -> _Stops:
+    """Every pair of a hit and a place of another class of the same exclusive group on the same image."""
+    by_row = np.argsort(points.row, kind="stable")
+    low, high = (np.searchsorted(points.row[by_row], hits.row, side) for side in ("left", "right"))
+    each = high - low
+    hit = np.repeat(np.arange(len(hits.row)), each)
+    within = np.arange(len(hit)) - np.repeat(np.cumsum(each) - each, each)
+    point = by_row[low[hit] + within]
+    one, other = hits.column[hit], points.column[point]
+    kept = (one != other) & (table.group[one] == table.group[other]) & table.exclusive[table.group[one]]
+    hit, point = hit[kept], point[kept]
+    start = np.searchsorted(hits.column[hit], np.arange(len(table.heads) + 1))
+    return _Stops(point, hits.score[hit], start)
+
+
+def _round(
+    table: DecisionTable, points: Points, stops: _Stops, vetoes: Floats, lowest: Floats, worth: Worth
+) -> DecisionTable:
+    """Each class in turn takes the veto that is worth most while the others' stay."""
+    veto = table.veto.copy()
+    levels = -np.sort(-vetoes)  # mildest first: among equals the first is taken
+    value = np.where(points.wrong, worth.wrong[points.column], worth.right[points.column])
+    value[points.score < worth.threshold[points.column]] = 0
+    owner = np.repeat(np.arange(len(veto)), np.diff(stops.start))
+    blocked = np.bincount(stops.point[stops.score >= veto[owner]], minlength=len(points.row))
+    for j in np.flatnonzero(table.exclusive[table.group] & (table.size > 1)[table.group]).tolist():
+        here = slice(stops.start[j], stops.start[j + 1])
+        point, score = stops.point[here], stops.score[here]
+        mine = score >= veto[j]
+        lost = np.concatenate([[0.0], np.cumsum(np.where(blocked[point] == mine, value[point], 0.0))])
+        cost: Doubles = lost[np.searchsorted(-score, -levels, side="right")]
+        cost = cost + _own_loss(points, value, blocked, j, levels, lowest[j])
+        chosen = levels[np.argmin(cost)]
+        blocked[point] += (score >= chosen).astype(np.intp) - mine
+        veto[j] = chosen
+    return replace(table, veto=veto)
+
+
+def _own_loss(points: Points, value: Doubles, blocked: Indices, j: int, levels: Floats, lowest: np.float32) -> Doubles:
+    """A class never answers below its own veto, so that no two answer at once: what that costs it at each level."""
+    if levels[0] <= lowest:
+        return np.zeros(len(levels))
+    here = slice(points.start[j], points.start[j + 1])
+    kept: Bools = blocked[here] == 0
+    worth = np.concatenate([[0.0], np.cumsum(np.where(kept, value[here], 0.0))])
+    cost: Doubles = worth[-1] - worth[np.searchsorted(-points.score[here], -np.maximum(levels, lowest), side="right")]
+    return cost
