@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from model_store import VERSION
+from triage.audit_key import audit_key
 from triage.blobs import LocalBlobs
 from triage.catalog import Catalog
 from triage.control import Control
@@ -85,7 +86,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     stack.push_async_callback(classifier.close)
     index = Index(reviews, catalog, settings.suggestions, settings.retention_s)
     recorder = Recorder(journal, index, reviews, settings.node, metrics)
-    intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions)
+    key = audit_key(settings.data / "control")
+    intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions, key)
     desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
     await recorder.step()

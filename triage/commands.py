@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from triage.client import Client, LeaseLost, ServiceError
+from triage.client import Client, LeasedItem, LeaseLost, ServiceError
 from triage.errors import SettingsError, TriageError
 from triage.settings import Settings
 
@@ -114,9 +114,10 @@ def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -
             item = items[0]
             try:
                 path = folder / f"{item.item}.png"
-                path.write_bytes(client.image(item.item))
+                path.write_bytes(client.leased_image(item))
                 client.shown(item)
-                console.print(f"\n[bold]{path}[/bold]  asked because: {', '.join(item.reasons)}")
+                why = "read blind" if item.blind else f"asked because: {', '.join(item.reasons)}"
+                console.print(f"\n[bold]{path}[/bold]  {why}")
                 labels = {str(index): label for index, label in enumerate(item.labels, 1)}
                 hints = {each["id"]: f" ({each['probability']:.2f})" for each in item.suggestions}
                 console.print(
@@ -134,9 +135,25 @@ def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -
                 elif choice in "nu":
                     client.answer(item, outcome="none_of_these" if choice == "n" else "unusable")
                 else:
-                    client.answer(item, present=[labels[choice]["id"]])
+                    client.answer(item, *_said(item, labels[choice]["id"]))
             except LeaseLost as error:
                 console.print(f"[yellow]not counted:[/yellow] {error}")
+
+
+def _said(item: LeasedItem, chosen: str) -> tuple[list[str], list[str]]:
+    """Labels present and absent; of a blind item each label is asked that the chosen one does not answer for."""
+    present, absent = [chosen], list[str]()
+    if item.blind:
+        exclusive = {group["id"] for group in item.groups if group["kind"] == "exclusive"}
+        answered = {label["group"] for label in item.labels if label["id"] == chosen} & exclusive
+        for label in item.labels:
+            if label["id"] == chosen or label["group"] in answered:
+                continue
+            there = click.confirm(f"{label['name']}?", default=False)
+            (present if there else absent).append(label["id"])
+            if there and label["group"] in exclusive:
+                answered.add(label["group"])
+    return present, absent
 
 
 @click.command()
@@ -147,19 +164,22 @@ def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -
 def explain(prediction_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
     """Why was this image answered so? Decides again from the record and says what agrees."""
     from model_store.errors import ModelStoreError
+    from triage.audit_key import NAME, audit_key
     from triage.catalog import Catalog
     from triage.explain import explain as again
     from triage.explain import find, summary
 
     settings = _settings(config, data=data)
+    control = settings.data / "control"
     predictions, verdicts = find(settings.journal_folder, prediction_id)
     if not predictions:
         raise click.ClickException(
             f"{prediction_id} stands in no journal of {settings.journal_folder}; check id and --data"
         )
     try:
-        explained = [again(record, Catalog(settings.data)) for record in predictions]
-    except ModelStoreError as error:
+        key = audit_key(control) if (control / NAME).exists() else None
+        explained = [again(record, Catalog(settings.data), key) for record in predictions]
+    except (ModelStoreError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     told = summary(explained, verdicts, Catalog(settings.data))
     if as_json:

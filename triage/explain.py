@@ -13,7 +13,7 @@ import numpy as np
 from model_store.decision import Decisions, DecisionTable, decide
 from model_store.errors import ModelStoreError
 from model_store.record import PredictionRecord, VerdictRecord
-from triage import policy
+from triage import audits, drawing, policy
 from triage.catalog import Catalog
 from triage.journal import nodes, read
 
@@ -34,8 +34,12 @@ class Explanation:
         return not self.disagreements
 
 
-def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
-    """Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more."""
+def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None = None) -> Explanation:
+    """Without the key the number that drew the audit is taken from the record, and what it drew is still checked.
+
+    Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more.
+    """
+    chance: dict[str, float] = {}
     fires: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     again = record.policy
@@ -54,12 +58,16 @@ def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
         )
         outcome = _decide(table.without(frozenset(record.policy.suspended)), record)
         fires, absent = _named(table, outcome.fires), _named(table, outcome.absent)
+        unsuspended = _named(table, _decide(table, record).fires)
         routing = policy.route(
             again, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
-            fires=fires, fires_unsuspended=_named(table, _decide(table, record).fires),
+            fires=fires, fires_unsuspended=unsuspended,
         )  # fmt: skip
+        sampled = drawing.sampled(table, record.probabilities()[None], np.array([record.typicality], np.float32))
+        chance = drawing.chance(drawing.kept(record), again, routing.route, fires, unsuspended, sampled)
     else:
         routing = policy.route(again, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
+    u = (audits.share(audit_key, record.id) if audit_key else record.audit_u) if chance else None
     compared = {
         "route": (record.route, routing.route),
         "reasons": (record.reasons, routing.reasons),
@@ -67,6 +75,10 @@ def explain(record: PredictionRecord, catalog: Catalog) -> Explanation:
         "absent": (record.absent, absent),
         "certified_here": (record.policy.certified_here, again.certified_here),
         "out_of_scope": (record.policy.out_of_scope, again.out_of_scope),
+        "audit": (record.policy.audit, chance),
+        "audit_u": (record.audit_u, u),
+        "audit_probability": (record.audit_probability, max(chance.values(), default=None)),
+        "drawn": (record.drawn, () if u is None else audits.drawn(u, chance)),
     }
     disagreements = tuple(
         f"{name}: recorded {before!r}, decided again {again!r}"
@@ -120,10 +132,18 @@ def summary(explained: list[Explanation], verdicts: list[VerdictRecord], catalog
         "provider": record.provider,
         "typicality": record.typicality,
         "policy": msgspec.structs.asdict(record.policy),
+        "drawn": list(record.drawn),
         "classes": classes,
         "revisions": len(explained),
         "verdicts": [
-            {"reviewer": each.reviewer, "outcome": each.outcome, "answers": each.answers} for each in verdicts
+            {
+                "reviewer": each.reviewer,
+                "purpose": each.purpose,
+                "reading": each.reading,
+                "outcome": each.outcome,
+                "answers": each.answers,
+            }
+            for each in verdicts
         ],
         "agrees": all(each.agrees for each in explained),
         "disagreements": [line for each in explained for line in each.disagreements],

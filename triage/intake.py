@@ -21,7 +21,8 @@ from model_store.decision import decide
 from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
-from triage import answers, policy
+from triage import answers, audits, drawing, policy
+from triage.audits import Chances
 from triage.control import Control, Site
 from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
@@ -48,7 +49,7 @@ class Intake:
 
     def __init__(
         self, control: Control, classifier: Classifier, blobs: Blobs, recorder: Recorder, metrics: Metrics,
-        stale_s: float, suggestions: int,
+        stale_s: float, suggestions: int, audit_key: bytes,
     ) -> None:  # fmt: skip
         self._control = control
         self._classifier = classifier
@@ -57,6 +58,7 @@ class Intake:
         self._metrics = metrics
         self._stale_s = stale_s
         self._suggestions = suggestions
+        self._audit_key = audit_key
 
     async def predict(self, image: bytes, request: Request) -> bytes:
         """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
@@ -79,7 +81,7 @@ class Intake:
                 width=header.width, height=header.height, source=request.source or {}, code=VERSION,
                 route="review", policy=PolicySnapshot(mode=site.document.mode),
             ),
-            site, scores, control_stale=self._control.age > self._stale_s,
+            site, scores, control_stale=self._control.age > self._stale_s, audit_key=self._audit_key,
         )  # fmt: skip
         clock.mark("decide")
         record = _with(record, timings_ms={**record.timings_ms, **clock.so_far()})
@@ -98,7 +100,8 @@ class Intake:
             raise NotFound(f"the site {record.project}/{record.site} has no model; name one in its document")
         image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
         scores = await self._classifier.classify(image, site.bundle)
-        again = decided(record, site, scores, control_stale=self._control.age > self._stale_s)
+        stale = self._control.age > self._stale_s
+        again = decided(record, site, scores, control_stale=stale, audit_key=self._audit_key)
         if not again.policy.available:
             raise ClassifierUnavailable(
                 f"{site.document.model} is served with another graph; archive this bundle again"
@@ -155,14 +158,14 @@ class Intake:
 
 
 def decided(
-    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool
+    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool, audit_key: bytes
 ) -> PredictionRecord:
-    """The record with scores, what fires, and where it goes. Pure."""
+    """The record with scores, what fires, where it goes, and for which classes it is read blind. Pure."""
     if scores is not None and not _of(site, scores):
         scores = None  # another model answered: its scores mean something else
     snapshot = PolicySnapshot(
         mode=site.document.mode,
-        suspended=tuple(sorted(site.document.suspended)),
+        suspended=tuple(sorted(site.suspended)),
         always_review=tuple(sorted(site.document.always_review)),
         available=scores is not None,
         certified_here=scores is not None
@@ -184,13 +187,19 @@ def decided(
     free = outcome if not snapshot.suspended else decide(site.table_unsuspended, probability, typicality)
     heads = site.table.heads
     fires = tuple(head for head, fired in zip(heads, outcome.fires[0], strict=True) if fired)
+    fires_unsuspended = tuple(head for head, fired in zip(heads, free.fires[0], strict=True) if fired)
     routing = policy.route(
         snapshot,
         answerable=bool(outcome.answerable[0]),
         decision_reasons=outcome.reasons(0),
         fires=fires,
-        fires_unsuspended=tuple(head for head, fired in zip(heads, free.fires[0], strict=True) if fired),
+        fires_unsuspended=fires_unsuspended,
     )
+    sampled = drawing.sampled(site.table, probability, typicality)
+    chance = drawing.chance(_chances(site), snapshot, routing.route, fires, fires_unsuspended, sampled)
+    if chance:
+        snapshot = msgspec.structs.replace(snapshot, audit=chance)
+        record = _drawn(record, chance, audits.share(audit_key, record.id))
     return _with(
         record,
         policy=snapshot, route=routing.route, reasons=routing.reasons, queue=_queue(record, routing.route),
@@ -201,6 +210,15 @@ def decided(
         timings_ms={"decode": scores.decode_ms, "run": scores.run_ms},
         absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
     )  # fmt: skip
+
+
+def _chances(site: Site) -> Chances:
+    declared = site.document.audit
+    return Chances(audit=declared.probability, suspended=declared.suspended, labels=declared.labels)
+
+
+def _drawn(record: PredictionRecord, chance: dict[str, float], u: float) -> PredictionRecord:
+    return _with(record, audit_u=u, audit_probability=max(chance.values()), drawn=audits.drawn(u, chance))
 
 
 def _of(site: Site, scores: Prediction) -> bool:

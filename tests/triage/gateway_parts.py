@@ -14,6 +14,7 @@ from model_store.prediction import Prediction
 from model_store.record import PredictionRecord, Record
 from tests.bundles import picture
 from tests.services import Data
+from triage.audit_key import audit_key
 from triage.blobs import LocalBlobs
 from triage.catalog import Catalog
 from triage.control import Control
@@ -104,7 +105,7 @@ async def wired(
     classifier = Switched(InProcessClassifier("cpu", 1, metrics))
     index = Index(reviews, catalog, 5, 3600)
     recorder = Recorder(journal, index, reviews, node, metrics)
-    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5)
+    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, audit_key(data.folder / "control"))
     desk = Desk(control, reviews, recorder, metrics, 60)
     returning = Returning(reviews, intake, recorder)
     await recorder.step()

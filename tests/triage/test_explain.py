@@ -130,6 +130,9 @@ async def test_it_is_found_with_its_verdicts_and_told_in_words(gateway: Wired) -
     told = summary([explain(record, catalog) for record in predictions], verdicts, catalog)
     assert told["agrees"] is True
     assert told["route"] == "review"
-    assert told["verdicts"] == [{"reviewer": "ada", "outcome": "labels", "answers": {"blue": "present"}}]
+    (said,) = told["verdicts"]
+    assert said == {
+        "reviewer": "ada", "purpose": "review", "reading": 1, "outcome": "labels", "answers": {"blue": "present"},
+    }  # fmt: skip
     assert [each["label"] for each in told["classes"]] == ["red", "green", "blue"]
     assert find(gateway.data.folder / "journal", "nobody") == ([], [])
