@@ -117,6 +117,8 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     """Classes for which this reading is evidence."""
     doubts: tuple[str, ...] = ()
     """Those of `drawn` that the reviewer does not call present."""
+    second_reader: bool = True
+    """Doubts count only when a second, other reader shares them."""
     corrects: bool = False
     """The model answered, and people decided otherwise: callers are told so."""
     received_at: int | None = None
@@ -204,7 +206,8 @@ def arrow_schema(table: str) -> Any:
         ]),
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
-        "blind": pa.bool_(), "reading": pa.int32(), "corrects": pa.bool_(), "gold": pa.bool_(), "agreement": pa.bool_(),
+        "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
+        "gold": pa.bool_(), "agreement": pa.bool_(),
     }  # fmt: skip
     if table == "truths":
         special["source"] = text  # who said so; in a prediction the name holds the caller's metadata

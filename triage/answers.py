@@ -12,6 +12,7 @@ import numpy as np
 from model_store.labels import LabelSchema
 from model_store.record import PredictionRecord, VerdictRecord
 from model_store.rules import Rules
+from triage.ids import reading_id
 from triage.review import Item
 
 
@@ -34,17 +35,71 @@ def told(record: PredictionRecord, labels: LabelSchema | None, rules: Rules | No
     """Labels and rules are those of the record, None when no model answered; `count` bounds the suggestions."""
     view = prediction_view(record, labels, rules, count)
     final = model_final(record)
-    item = Item(
-        id=record.id,
+    return Told(_item(record, view), msgspec.json.encode(view), msgspec.json.encode(final) if final else None)
+
+
+def _item(record: PredictionRecord, view: dict[str, Any]) -> Item:
+    """What was drawn is read blind: of a prediction that a person reads anyway as that item, of an automatic answer as another,
+    so that nothing which its caller is told tells of it."""
+    blind = bool(record.drawn)
+    audit = blind and record.route == "automatic"
+    return Item(
+        id=reading_id(record.id, "audit", 1) if audit else record.id,
+        prediction=record.id,
+        revision=record.revision + 1 if audit else 1,
         project=record.project,
         site=record.site,
         case=record.case,
         sha256=record.sha256,
         received_at=record.received_at,
-        reasons=record.reasons,
-        suggestions=tuple(view["suggestions"]),
+        reasons=() if blind else record.reasons,
+        suggestions=() if blind else tuple(view["suggestions"]),
+        purpose="audit" if audit else "review",
+        blind=blind,
+        drawn=record.drawn,
     )
-    return Told(item, msgspec.json.encode(view), msgspec.json.encode(final) if final else None)
+
+
+def second_reading(verdict: VerdictRecord) -> Item | None:
+    """The item that a first reading's doubts ask for, or None: it is never given to the same reviewer."""
+    if not (verdict.reading == 1 and verdict.doubts and verdict.second_reader):
+        return None
+    assert verdict.received_at is not None  # said by every verdict that knows doubts
+    return Item(
+        id=reading_id(verdict.prediction, verdict.purpose, 2),
+        prediction=verdict.prediction,
+        revision=verdict.revision,
+        project=verdict.project,
+        site=verdict.site,
+        case=verdict.case,
+        sha256=verdict.sha256,
+        received_at=verdict.received_at,
+        reasons=(),
+        purpose=verdict.purpose,
+        blind=True,
+        reading=2,
+        drawn=verdict.drawn,
+        doubts=verdict.doubts,
+        not_by=(verdict.reviewer,),
+    )
+
+
+def recall(record: PredictionRecord) -> Item:
+    """The item of an automatic answer that is called back: read blind, and what people say becomes the final."""
+    return Item(
+        id=reading_id(record.id, "recall", 1),
+        prediction=record.id,
+        revision=record.revision + 2,  # after a correction by its audit, in whatever order the two come
+        project=record.project,
+        site=record.site,
+        case=record.case,
+        sha256=record.sha256,
+        received_at=record.received_at,
+        reasons=(),
+        purpose="recall",
+        blind=True,
+        answered=record.fires,
+    )
 
 
 def when(microseconds: int) -> str:

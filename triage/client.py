@@ -43,6 +43,12 @@ class LeasedItem:
     suggestions: tuple[dict[str, Any], ...]
     labels: tuple[dict[str, Any], ...]
     """Every label that can be answered, `{id, name, group, ...}`."""
+    groups: tuple[dict[str, Any], ...] = ()
+    """Which of them exclude one another, `{id, kind, ...}`."""
+    blind: bool = False
+    """Nothing is told of what the model said, and the answer says something of every label."""
+    prediction: str | None = None
+    """None in a blind item."""
 
 
 class Client:
@@ -75,6 +81,10 @@ class Client:
         """The image as a safe PNG."""
         return self._send("GET", f"/v1/predictions/{prediction_id}/image").content
 
+    def leased_image(self, item: LeasedItem) -> bytes:
+        """The image of a leased item as a safe PNG. Raises LeaseLost when somebody else has it."""
+        return self._send("GET", f"/v1/leases/{item.token}/image").content
+
     def queue(self, queue: str) -> dict[str, Any]:
         """Depth, leased, age of the oldest item, labels."""
         return self._call("GET", f"/v1/queues/{queue}")
@@ -88,7 +98,7 @@ class Client:
         return [
             LeasedItem(
                 each["token"], each["item"], each["expires_at"], tuple(each["reasons"]), tuple(each["suggestions"]),
-                tuple(reply["labels"]),
+                tuple(reply["labels"]), tuple(reply["groups"]), each["blind"], each["prediction"],
             )
             for each in reply["items"]
         ]  # fmt: skip
@@ -115,14 +125,16 @@ class Client:
         outcome: str = "labels",
         note: str = "",
     ) -> dict[str, Any]:
-        """Answers an item. Safe to repeat. Raises LeaseLost when somebody else has it."""
+        """Answers an item; one that is blind with something of every label, where a label that is present answers for those
+        that it excludes. Safe to repeat. Raises LeaseLost when somebody else has it."""
         answers = {**dict.fromkeys(absent, "absent"), **dict.fromkeys(present, "present")}
         return self._call(
             "POST", f"/v1/leases/{item.token}/verdict", json={"outcome": outcome, "answers": answers, "note": note}
         )
 
     def outcomes(self, queue: str = "default.review", after: str = "0") -> Iterator[tuple[str, dict[str, Any]]]:
-        """Finals as they come, each with the id to resume after. At least once each: deduplicate by prediction and revision."""
+        """Finals and corrections (`type` says which) as they come, each with the id to resume after. At least once each:
+        deduplicate by prediction and revision."""
         with self._http.stream("GET", "/v1/outcomes", params={"queue": queue, "after": after}, timeout=None) as reply:
             if reply.status_code != 200:
                 reply.read()

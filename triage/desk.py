@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from model_store import record as records
 from model_store.labels import LabelSchema
+from model_store.manifest import ImageSpec
 from model_store.record import Answer, Outcome, VerdictRecord
+from triage import audits
 from triage.control import Control
 from triage.errors import Conflict, Invalid, NotFound
 from triage.ids import derived_id, now_us
 from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
-from triage.review import Held, Lease, LeaseToken, project_of
+from triage.review import Held, Item, Lease, LeaseToken, project_of
 
 
 class Desk:
@@ -41,6 +45,13 @@ class Desk:
     async def extend(self, token: LeaseToken) -> int:
         return await self._reviews.extend(token, self._lease_s)
 
+    async def image(self, token: LeaseToken) -> tuple[str, ImageSpec]:
+        """The blob of a leased item, and how its site reads images. Raises Conflict when the lease is lost or used up."""
+        item = (await self._reviews.holding(token)).item
+        if item is None:
+            raise Conflict("the item is answered already; lease the next one")
+        return item.blob, self._control.site(item.project, item.site).image
+
     async def shown(self, token: LeaseToken) -> int:
         """The reviewer sees the image: the clock starts, once. The new expiry in microseconds."""
         return await self._reviews.extend(token, self._lease_s, shown_at=now_us())
@@ -60,29 +71,34 @@ class Desk:
 
         Raises Invalid when it contradicts the labels, Conflict when the lease is lost or answered otherwise.
         """
-        check_answers(self.labels(token.queue), outcome, given, new_label)
+        labels = self.labels(token.queue)
+        check_answers(labels, outcome, given, new_label)
         holding = await self._reviews.holding(token)
+        item = holding.item
         verdict = VerdictRecord(
             id=derived_id("verdict", str(token)),
-            prediction=token.item,
-            project=holding.item.project if holding.item else "",
-            site=holding.item.site if holding.item else "",
-            case=holding.item.case if holding.item else None,
+            prediction=item.prediction if item else token.item,
+            item=token.item,
+            project=item.project if item else "",
+            site=item.site if item else "",
+            case=item.case if item else None,
             queue=token.queue,
-            sha256=holding.item.sha256 if holding.item else "",
+            sha256=item.sha256 if item else "",
             reviewer=holding.reviewer,
             outcome=outcome,
             answers=given,
             new_label=new_label,
             note=note,
-            suggestions=tuple(each["id"] for each in holding.item.suggestions) if holding.item else (),
+            suggestions=tuple(each["id"] for each in item.suggestions) if item else (),
             leased_at=holding.leased_at,
             shown_at=holding.shown_at,
             at=now_us(),
         )
+        if item:
+            verdict = judged(verdict, item, labels, self._second_reader(item))
         mine = records.encode(verdict)
         payload, journaled = await self._reviews.answer(token, mine)
-        stands = _same(payload, verdict)
+        stands = _same(payload, verdict, labels)
         if journaled:
             return stands
         # Also for a replay: whoever held the first answer may have died, or may not be done. A record that is written
@@ -90,9 +106,15 @@ class Desk:
         await self._recorder.record(stands)
         if payload == mine:
             self._metrics.verdicts.labels(token.queue, outcome).inc()
-            if holding.item:
-                self._metrics.review_wait.observe((stands.at - holding.item.received_at) / 1e6)
+            if item and item.purpose == "review" and item.reading == 1:  # nobody waits for the others
+                self._metrics.review_wait.observe((stands.at - item.received_at) / 1e6)
         return stands
+
+    def _second_reader(self, item: Item) -> bool:
+        try:
+            return self._control.site(item.project, item.site).document.audit.second_reader
+        except NotFound:
+            return True
 
     async def sweep(self) -> None:
         """Returns expired leases, and finishes answers whose gateway died between accepting and recording them."""
@@ -108,6 +130,45 @@ class Desk:
     async def _roll_forward(self, held: Held) -> None:
         verdict = records.decode(held.payload)
         await self._recorder.record(verdict)
+
+
+def judged(verdict: VerdictRecord, item: Item, labels: LabelSchema, second_reader: bool) -> VerdictRecord:
+    """A verdict with what it means for the item: what it is evidence of, and whether it corrects the model. Pure.
+
+    Raises Invalid when a blind item's labels are not all answered.
+    """
+    given = verdict.answers
+    if item.blind and verdict.outcome == "labels":
+        given = every_label(labels, given)
+    doubts = audits.doubts(item.drawn, given)
+    if item.purpose == "recall":
+        corrects = {label for label, answer in given.items() if answer == "present"} != set(item.answered)
+    else:
+        shared = set(doubts) & set(item.doubts) if item.reading == 2 else set(() if second_reader else doubts)
+        corrects = item.purpose == "audit" and bool(shared)
+    return msgspec.structs.replace(
+        verdict, answers=given, purpose=item.purpose, blind=item.blind, reading=item.reading, drawn=item.drawn,
+        doubts=doubts, second_reader=second_reader, corrects=corrects, revision=item.revision,
+        received_at=item.received_at,
+    )  # fmt: skip
+
+
+def every_label(labels: LabelSchema, given: dict[str, Answer]) -> dict[str, Answer]:
+    """The answers with every label of the schema: in an exclusive group one that is present says of the others that they are
+    absent. Raises Invalid when nothing was said of a label."""
+    full = dict(given)
+    for group in labels.groups:
+        members = labels.members(group.id)
+        if group.kind == "exclusive" and "present" in (given.get(label) for label in members):
+            full.update({label: "absent" for label in members if label not in given})
+    missing = [label for label in labels.ids if label not in full]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise Invalid(
+            f"this image is read blind, and nothing is said of {missing[0]!r}{more}; "
+            "call every label present, absent, unsure or not_assessed"
+        )
+    return full
 
 
 def check_answers(labels: LabelSchema, outcome: Outcome, given: dict[str, Answer], new_label: str | None) -> None:
@@ -127,9 +188,12 @@ def check_answers(labels: LabelSchema, outcome: Outcome, given: dict[str, Answer
             raise Invalid(f"{present[0]!r} and {present[1]!r} exclude each other; call one of them present")
 
 
-def _same(payload: bytes, verdict: VerdictRecord) -> VerdictRecord:
+def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:
+    """The first answer of a lease, if this one says the same. Raises Conflict when it does not."""
     first = records.decode(payload)
     assert isinstance(first, VerdictRecord)
+    if first.blind and first.outcome == verdict.outcome == "labels":  # the item is gone, which said that it is blind
+        verdict = msgspec.structs.replace(verdict, answers=every_label(labels, verdict.answers))
     said = ("outcome", "answers", "new_label", "note")
     if any(getattr(first, name) != getattr(verdict, name) for name in said):
         raise Conflict("this lease was answered already, and otherwise; the first answer stands")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -17,9 +18,11 @@ from model_store.record import PredictionRecord, Record, VerdictRecord, encode
 from model_store.rules import Rules
 from triage import answers
 from triage.answers import Told
+from triage.audit_index import AuditIndex
+from triage.audits import BONUS_S
 from triage.catalog import Catalog
 from triage.redis_reviews import RedisReviews
-from triage.review import score
+from triage.review import Item, queue_of, score
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 64
@@ -33,56 +36,73 @@ class Index:
         self._catalog = catalog
         self._suggestions = suggestions
         self._retention_s = retention_s
+        self._audits = AuditIndex(reviews, catalog, retention_s)
 
     async def apply(self, record: Record, told: Told | None = None) -> None:
         """Brings Redis to where the record says; `told` spares making its words again."""
-        if isinstance(record, VerdictRecord):
-            await self._apply_verdict(record)
-        elif isinstance(record, PredictionRecord):
-            await self._apply_prediction(
-                record, told or answers.told(record, *self._look_up(record), self._suggestions)
-            )
+        await self._close(record, told)
+        await self._open(record, told)
 
     async def replay(self, read: Callable[[], Iterable[Record]]) -> int:
         """Applies a stretch of journals, which `read` gives as often as it is asked; tells how many records it held.
 
         What closes an item goes in before what opens one: a reviewer is never shown an item that is answered.
         """
-        await _many(self.apply, (record for record in read() if _closes(record)))
-        opened = await _many(self.apply, (record for record in read() if not _closes(record)))
-        return opened + sum(1 for record in read() if _closes(record))
+        await _many(self._close, read())
+        return await _many(self._open, read())
 
-    async def _apply_prediction(self, record: PredictionRecord, told: Told) -> None:
+    async def _close(self, record: Record, told: Told | None = None) -> None:
+        """The part of a record that ends an item: a verdict, or an answer of the model that came back."""
+        if isinstance(record, VerdictRecord):
+            await self._close_by_people(record)
+        elif isinstance(record, PredictionRecord) and _withdraws(record):
+            await self._put_view(record, self._told(record, told))
+            assert record.queue is not None
+            final = answers.model_final(record)
+            await self._reviews.finish(
+                record.queue, record.id, "withdrawn", msgspec.json.encode(final), _outcome("final", record, final),
+                self._retention_s, b"", record.revision,
+            )  # fmt: skip
+
+    async def _open(self, record: Record, told: Told | None = None) -> None:
+        """The part of a record that asks somebody, or that nobody is asked about."""
+        await self._audits.apply(record)
+        if isinstance(record, VerdictRecord):
+            second = answers.second_reading(record)
+            if second is not None:
+                await self._reviews.enqueue(record.queue, second, _place(second))
+            return
+        if not isinstance(record, PredictionRecord):
+            return
+        told = self._told(record, told)
         if record.route == "review":
             assert record.queue is not None
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
-            place = score(record.received_at)
-            await self._reviews.enqueue(record.queue, told.item, place, retry, told.view, record.revision)
+            await self._reviews.enqueue(record.queue, told.item, _place(told.item), retry, told.view, record.revision)
             return
+        if not _withdraws(record):
+            await self._put_view(record, told)
+        if told.item.purpose == "audit":
+            await self._reviews.enqueue(queue_of(record.project), told.item, _place(told.item))
+
+    async def _put_view(self, record: PredictionRecord, told: Told) -> None:
         blob, revision = told.item.blob, record.revision
         await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision)
-        if _closes(record):
-            assert record.queue is not None
-            final = answers.model_final(record)
-            assert final is not None
-            await self._finish(record.queue, record.id, "withdrawn", final, record, b"")
 
-    async def _apply_verdict(self, verdict: VerdictRecord) -> None:
-        final = answers.people_final(verdict)
-        await self._finish(verdict.queue, verdict.prediction, "resolved", final, verdict, encode(verdict))
-
-    async def _finish(
-        self, queue: str, item: str, state: str, final: dict[str, object], record: Record, payload: bytes
-    ) -> None:
-        assert isinstance(record, VerdictRecord | PredictionRecord)
-        outcome = {
-            "type": "final", "prediction": item, "project": record.project, "site": record.site, "case": record.case,
-            "final": final,
-        }  # fmt: skip
+    async def _close_by_people(self, verdict: VerdictRecord) -> None:
+        """A caller hears of the verdict that it waits for, and of one that decides otherwise than the model had answered; of
+        readings that only watch over the model it hears nothing."""
+        awaited = verdict.purpose == "review" and verdict.reading == 1
+        kind = "correction" if verdict.corrects else "final" if awaited else None
+        final = answers.people_final(verdict) if kind or verdict.purpose == "recall" else None
         await self._reviews.finish(
-            queue, item, state, msgspec.json.encode(final), msgspec.json.encode(outcome), self._retention_s, payload,
-            record.revision,
+            verdict.queue, verdict.item or verdict.prediction, "resolved",
+            msgspec.json.encode(final) if final else b"", _outcome(kind, verdict, final) if kind else b"",
+            self._retention_s, encode(verdict), verdict.revision, verdict.prediction,
         )  # fmt: skip
+
+    def _told(self, record: PredictionRecord, told: Told | None) -> Told:
+        return told or answers.told(record, *self._look_up(record), self._suggestions)
 
     def _look_up(self, record: PredictionRecord) -> tuple[LabelSchema | None, Rules | None]:
         if not record.model:
@@ -94,10 +114,23 @@ class Index:
             return None, None
 
 
-def _closes(record: Record) -> bool:
-    if isinstance(record, PredictionRecord):
-        return record.revision > 1 and record.route == "automatic"
-    return isinstance(record, VerdictRecord)
+def _withdraws(record: PredictionRecord) -> bool:
+    return record.revision > 1 and record.route == "automatic"
+
+
+def _place(item: Item) -> float:
+    """What was drawn comes first: evidence that waits is a fault that goes unseen."""
+    return score(item.received_at, BONUS_S if item.drawn else 0.0)
+
+
+def _outcome(kind: str, record: PredictionRecord | VerdictRecord, final: dict[str, Any] | None) -> bytes:
+    prediction = record.prediction if isinstance(record, VerdictRecord) else record.id
+    return msgspec.json.encode(
+        {
+            "type": kind, "prediction": prediction, "project": record.project, "site": record.site, "case": record.case,
+            "final": final,
+        }
+    )  # fmt: skip
 
 
 async def _many(apply: Callable[[Record], Awaitable[None]], records: Iterable[Record]) -> int:

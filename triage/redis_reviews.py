@@ -19,12 +19,16 @@ from typing import Any, cast
 import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
+from triage.audits import BONUS_S
 from triage.errors import Conflict, IndexAway, NotFound
 from triage.ports import Position
 from triage.redis_lane import Command, RedisLane
 from triage.review import Held, Holding, Item, Lease, LeaseToken, QueueStats, nonce
 
-_NAMES = ("enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view")
+_NAMES = (
+    "enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view",
+    "draw", "reading", "evidence", "recall",
+)  # fmt: skip
 _SOURCES = {name: files("triage").joinpath(f"lua/{name}.lua").read_text() for name in _NAMES}
 _DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in _SOURCES.items()}
 _PASS_OVER = 1000
@@ -46,15 +50,17 @@ class RedisReviews:
         await self._lane.close()
 
     async def enqueue(
-        self, queue: str, item: Item, score: float, retry: bytes | None, view: bytes, revision: int = 1
+        self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1
     ) -> None:
-        """Puts an item in the queue unless it is known already, and its view where GET finds it."""
-        await self._run(
-            _script(
-                "enqueue", [_key(queue, "waiting"), _item(queue, item.id), _key(queue, "retry")],
-                item.id, score, msgspec.msgpack.encode(item), retry or b"", revision,
+        """Puts an item in the queue unless it is known already; and the view of a prediction that waits for it, if given,
+        where GET finds it."""
+        shown = [_view(item.prediction, view, item.blob, revision)] if view else []
+        await self.run(
+            script(
+                "enqueue", [key(queue, "waiting"), _item(queue, item.id), key(queue, "retry")],
+                item.id, score, msgspec.msgpack.encode(item), retry or b"", revision, _passed_by(item.not_by),
             ),
-            _view(item.id, view, item.blob, revision),
+            *shown,
             ("SADD", "sr:queues", queue),
         )  # fmt: skip
 
@@ -62,27 +68,27 @@ class RedisReviews:
         self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int, revision: int = 1
     ) -> None:
         """The view of a prediction that no person is asked about, or is asked no more."""
-        await self._run(_view(item, view, blob, revision, final or b"", revision, retention_s))
+        await self.run(_view(item, view, blob, revision, final or b"", revision, retention_s))
 
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
         """View, final state if there is one, blob key. Raises NotFound."""
-        view, final, blob = (await self._run(("HMGET", f"sr:view:{item}", "view", "final", "blob")))[0]
+        view, final, blob = (await self.run(("HMGET", f"sr:view:{item}", "view", "final", "blob")))[0]
         if view is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
         return view, final, blob.decode()
 
     async def item_state(self, queue: str, item: str) -> str | None:
-        state = (await self._run(("HGET", _item(queue, item), "state")))[0]
+        state = (await self.run(("HGET", _item(queue, item), "state")))[0]
         return state.decode() if state else None
 
     async def lease(self, queue: str, reviewer: str, count: int, seconds: int, only: Sequence[str] = ()) -> list[Lease]:
         """Up to `count` items, best first, none that this reviewer skipped. `only` restricts it to these ids."""
         chance = nonce()
-        command = _script(
-            "lease", [_key(queue, "waiting"), _key(queue, "leases")],
+        command = script(
+            "lease", [key(queue, "waiting"), key(queue, "leases")],
             _item(queue, ""), reviewer, count, 1000 * seconds, chance, _PASS_OVER, *only,
         )  # fmt: skip
-        now, found = (await self._run(command))[0]
+        now, found = (await self.run(command))[0]
         return [
             Lease(
                 LeaseToken(queue, item_id.decode(), fence, chance), _items.decode(body),
@@ -93,30 +99,30 @@ class RedisReviews:
 
     async def extend(self, token: LeaseToken, seconds: int, shown_at: int | None = None) -> int:
         """The new expiry in microseconds; the first `shown_at` of a lease is kept. Raises Conflict when it is lost."""
-        command = _script(
-            "extend", [_item(token.queue, token.item), _key(token.queue, "leases")],
+        command = script(
+            "extend", [_item(token.queue, token.item), key(token.queue, "leases")],
             token.item, _held_as(token), 1000 * seconds, shown_at or "",
         )  # fmt: skip
-        reply = (await self._run(command))[0]
+        reply = (await self.run(command))[0]
         if not isinstance(reply, int):
             raise _lost(reply)
         return 1000 * reply
 
     async def release(self, token: LeaseToken, skipped_by: str = "") -> None:
         """Gives an item back, to its old place. Raises Conflict when the lease is lost."""
-        command = _script(
+        command = script(
             "release",
-            [_item(token.queue, token.item), *(_key(token.queue, name) for name in ("leases", "waiting"))],
+            [_item(token.queue, token.item), *(key(token.queue, name) for name in ("leases", "waiting"))],
             token.item, _held_as(token), skipped_by,
         )  # fmt: skip
-        reply = (await self._run(command))[0]
+        reply = (await self.run(command))[0]
         if reply != 1:
             raise _lost(reply)
 
     async def holding(self, token: LeaseToken) -> Holding:
         """Who holds an item and since when. A lease that answered already still tells; raises Conflict when it is lost."""
         fields = ("state", "token", "answered", "reviewer", "leased", "shown", "body")
-        found = (await self._run(("HMGET", _item(token.queue, token.item), *fields)))[0]
+        found = (await self.run(("HMGET", _item(token.queue, token.item), *fields)))[0]
         state, held, answered, reviewer, leased, shown, body = found
         mine = _held_as(token).encode()
         if answered != mine and (state != b"leased" or held != mine):
@@ -132,11 +138,11 @@ class RedisReviews:
 
         Raises Conflict when the lease is lost.
         """
-        command = _script(
-            "answer", [_item(token.queue, token.item), _key(token.queue, "leases")],
+        command = script(
+            "answer", [_item(token.queue, token.item), key(token.queue, "leases")],
             token.item, _held_as(token), payload, _ANSWER_HOLD_MS,
         )  # fmt: skip
-        done, first, state = (await self._run(command))[0]
+        done, first, state = (await self.run(command))[0]
         if done == b"lost":
             raise _lost(state)
         return (cast(bytes, first) if done == b"replay" else payload), state == b"resolved"
@@ -151,75 +157,85 @@ class RedisReviews:
         retention_s: int,
         payload: bytes = b"",
         revision: int = 1,
+        prediction: str = "",
     ) -> None:
-        """Closes an item because the journal says so, publishes the outcome once, and completes the view."""
+        """Closes an item because the journal says so, publishes the outcome once, and completes the view. An outcome or a final
+        that is empty is none; `prediction` is left out where it is the item's own id."""
         names = ("leases", "waiting", "retry", "outcomes")
-        await self._run(
-            _script(
-                "close", [_item(queue, item), *(_key(queue, name) for name in names)],
+        rank = revision + (_OF_PEOPLE if state == "resolved" else 0)
+        shown = [_view(prediction or item, b"", "", 0, final, rank, retention_s)] if final else []
+        await self.run(
+            script(
+                "close", [_item(queue, item), *(key(queue, name) for name in names)],
                 item, state, outcome, retention_s, payload,
             ),
-            _view(item, b"", "", 0, final, revision + (_OF_PEOPLE if state == "resolved" else 0), retention_s),
+            *shown,
             ("SADD", "sr:queues", queue),
         )  # fmt: skip
 
     async def sweep(self, queue: str, limit: int = 500) -> tuple[int, list[Held]]:
         """Returns expired leases to the queue; gives back how many, and the answers that must be rolled forward."""
-        command = _script(
-            "sweep", [_key(queue, "leases"), _key(queue, "waiting")], _item(queue, ""), limit, _ANSWER_HOLD_MS
+        command = script(
+            "sweep", [key(queue, "leases"), key(queue, "waiting")], _item(queue, ""), limit, _ANSWER_HOLD_MS
         )
-        expired, held = (await self._run(command))[0]
+        expired, held = (await self.run(command))[0]
         return expired, [Held(queue, item.decode(), payload) for item, payload in held]
 
     async def retryable(self, queue: str, count: int) -> list[str]:
         """Some waiting items that the returning model may take back."""
-        members = (await self._run(("SRANDMEMBER", _key(queue, "retry"), count)))[0]
+        members = (await self.run(("SRANDMEMBER", key(queue, "retry"), count)))[0]
         return [member.decode() for member in members]
 
     async def no_retry(self, queue: str, item: str) -> None:
         """The returning model leaves this item to people."""
-        await self._run(("SREM", _key(queue, "retry"), item), ("HDEL", _item(queue, item), "retry"))
+        await self.run(("SREM", key(queue, "retry"), item), ("HDEL", _item(queue, item), "retry"))
 
     async def queues(self) -> list[str]:
-        return sorted(name.decode() for name in (await self._run(("SMEMBERS", "sr:queues")))[0])
+        return sorted(name.decode() for name in (await self.run(("SMEMBERS", "sr:queues")))[0])
 
     async def stats(self, queue: str, now_us: int) -> QueueStats:
-        waiting, leased, oldest = await self._run(
-            ("ZCARD", _key(queue, "waiting")),
-            ("ZCARD", _key(queue, "leases")),
-            ("ZRANGE", _key(queue, "waiting"), 0, 0, "WITHSCORES"),
+        """The oldest is looked for among those that come first and among the others: a bonus is no age."""
+        middle = now_us / 1e3 - 1e3 * BONUS_S / 2
+        waiting, leased, *firsts = await self.run(
+            ("ZCARD", key(queue, "waiting")),
+            ("ZCARD", key(queue, "leases")),
+            *(
+                ("ZRANGEBYSCORE", key(queue, "waiting"), low, high, "WITHSCORES", "LIMIT", 0, 1)
+                for low, high in (("-inf", f"({middle}"), (middle, "+inf"))
+            ),
         )
-        age = max(0.0, now_us / 1e6 - float(_flat(oldest)[1]) / 1e3) if oldest else 0.0
-        return QueueStats(waiting, leased, age)
+        bonuses = (1e3 * BONUS_S, 0.0)
+        came = [float(_flat(first)[1]) + bonus for first, bonus in zip(firsts, bonuses, strict=True) if first]
+        return QueueStats(waiting, leased, max(0.0, (now_us / 1e3 - min(came)) / 1e3) if came else 0.0)
 
     async def outcomes(self, queue: str, after: str, count: int) -> list[tuple[str, bytes]]:
         """Outcomes after a stream id. Never waits: a blocked connection for each listener would use up the pool."""
-        command = ("XRANGE", _key(queue, "outcomes"), f"({after}", "+", "COUNT", count)
-        entries = (await self._run(command))[0]
+        command = ("XRANGE", key(queue, "outcomes"), f"({after}", "+", "COUNT", count)
+        entries = (await self.run(command))[0]
         return [(entry_id.decode(), fields[fields.index(b"outcome") + 1]) for entry_id, fields in entries]
 
     async def epoch(self, candidate: str) -> str:
         """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
-        _, epoch = await self._run(("SET", "sr:epoch", candidate, "NX"), ("GET", "sr:epoch"))
+        _, epoch = await self.run(("SET", "sr:epoch", candidate, "NX"), ("GET", "sr:epoch"))
         return cast(bytes, epoch).decode()
 
     async def checkpoint(self, node: str) -> Position | None:
         """How far a node's journal is indexed; None when never."""
-        stored = (await self._run(("GET", f"sr:checkpoint:{node}")))[0]
+        stored = (await self.run(("GET", f"sr:checkpoint:{node}")))[0]
         if stored is None:
             return None
         segment, offset = stored.decode().split(":")
         return Position(int(segment), int(offset))
 
     async def set_checkpoint(self, node: str, position: Position) -> None:
-        await self._run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
+        await self.run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
 
     async def info(self) -> dict[str, str]:
         """What the server says of itself."""
-        lines = (await self._run(("INFO",)))[0].decode().splitlines()
+        lines = (await self.run(("INFO",)))[0].decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
-    async def _run(self, *commands: Command) -> list[Any]:
+    async def run(self, *commands: Command) -> list[Any]:
         """One round trip. Scripts are sent by digest, and again in full to a server that does not know them."""
         try:
             try:
@@ -231,26 +247,31 @@ class RedisReviews:
             raise _away(error) from error
 
 
-def _key(queue: str, name: str) -> str:
+def key(queue: str, name: str) -> str:
     return f"sr:{{{queue}}}:{name}"
 
 
 def _item(queue: str, item: str) -> str:
-    return _key(queue, f"item:{item}")
+    return key(queue, f"item:{item}")
+
+
+def _passed_by(reviewers: Sequence[str]) -> str:
+    """As the scripts keep who is not given an item."""
+    return "".join(f"\0{name}" for name in reviewers) + "\0" if reviewers else ""
 
 
 def _held_as(token: LeaseToken) -> str:
     return f"{token.fence}~{token.nonce}"
 
 
-def _script(name: str, keys: Sequence[str], *arguments: Any) -> Command:
+def script(name: str, keys: Sequence[str], *arguments: Any) -> Command:
     return ("EVALSHA", _DIGESTS[name], len(keys), *keys, *arguments)
 
 
 def _view(
     item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = ""
 ) -> Command:
-    return _script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s)
+    return script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s)
 
 
 def _flat(pairs: Any) -> list[Any]:

@@ -91,7 +91,7 @@ class Item:
     prediction: str = ""
     """Left out, it is the item's own id."""
     revision: int = 1
-    """Of the prediction."""
+    """Of the final that a verdict on this item gives: callers tell a later final from an earlier one by it."""
     purpose: Purpose = "review"
     blind: bool = False
     """Neither suggestions nor reasons are told, and every label is asked."""

@@ -111,9 +111,15 @@ class LeaseRequest(_Body):
 
 
 class LeasedItem(_Body):
+    """An item in a reviewer's hands. One that is read `blind` tells neither what the model said nor why it is asked about, and
+    its verdict says something of every label."""
+
     token: str
     expires_at: str
     item: str
+    prediction: str | None
+    """Null in a blind item."""
+    blind: bool
     project: str
     site: str
     case: str | None

@@ -19,7 +19,8 @@ GUARDED = [
     ("POST", "/v1/predictions"), ("GET", "/v1/predictions/x"), ("GET", "/v1/predictions/x/image"), ("GET", "/v1/queues"),
     ("GET", "/v1/queues/default.review"), ("POST", "/v1/queues/default.review/leases"), ("PATCH", "/v1/leases/a~b~1~c"),
     ("DELETE", "/v1/leases/a~b~1~c"), ("POST", "/v1/leases/a~b~1~c/shown"), ("POST", "/v1/leases/a~b~1~c/skip"),
-    ("POST", "/v1/leases/a~b~1~c/verdict"), ("GET", "/v1/outcomes"), ("GET", "/v1/projects/default/sites/default"),
+    ("POST", "/v1/leases/a~b~1~c/verdict"), ("GET", "/v1/leases/a~b~1~c/image"), ("GET", "/v1/outcomes"),
+    ("GET", "/v1/projects/default/sites/default"),
     ("PUT", "/v1/projects/default/sites/default"), ("GET", "/v1/models/colours/1"), ("GET", "/v1/rules/sha256:0"),
 ]  # fmt: skip
 OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json")

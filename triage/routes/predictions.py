@@ -15,8 +15,7 @@ from starlette.requests import ClientDisconnect
 from triage.errors import BadRequest, Busy, NotAnImage, TooLarge
 from triage.intake import Request as Asked
 from triage.parts import Parts
-from triage.routes.replies import authorize, json_reply
-from triage.safe_image import safe_image
+from triage.routes.replies import authorize, json_reply, png_reply
 from triage.schemas import PredictionBody, PredictionQuery, Problem
 
 PATH = "/v1/predictions"
@@ -81,10 +80,7 @@ async def image(request: Request, prediction_id: str) -> Response:
     parts: Parts = request.app.state.parts
     view, _, blob = await parts.reviews.view(prediction_id)
     stored = msgspec.json.decode(view)
-    spec = parts.control.site(stored["project"], stored["site"]).image
-    async with parts.showing:
-        png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
-    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return await png_reply(parts, blob, parts.control.site(stored["project"], stored["site"]).image)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

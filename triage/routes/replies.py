@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from model_store.errors import ImageError, ModelStoreError
+from model_store.manifest import ImageSpec
 from triage.errors import Invalid, NotAuthorized, TriageError
+from triage.parts import Parts
+from triage.safe_image import safe_image
 from triage.settings import LOOPBACK
 
 _encoder = msgspec.json.Encoder()
@@ -21,6 +25,13 @@ PROBLEM = "application/problem+json"
 
 def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(_encoder.encode(body), status, headers, "application/json")
+
+
+async def png_reply(parts: Parts, blob: str, spec: ImageSpec) -> Response:
+    """A stored image, safe to show. Raises NotFound, ImageError."""
+    async with parts.showing:
+        png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
+    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
 def problem(title: str, status: int, detail: str, kind: str, retry_after: int | None = None) -> Response:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
@@ -16,7 +17,7 @@ from triage.errors import BadRequest, IndexAway, NotFound
 from triage.ids import now_us
 from triage.parts import Parts
 from triage.review import Lease, LeaseToken
-from triage.routes.replies import authorize, json_reply
+from triage.routes.replies import authorize, json_reply, png_reply
 from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["review"])
@@ -25,6 +26,13 @@ _POLL_S = 0.1
 _SILENT_S = 1.0
 """A stream says that it lives when nothing else was to be said for so long."""
 _STREAM_ID = re.compile(r"\d+(-\d+)?")
+
+
+class _Outcome(msgspec.Struct):
+    type: str
+
+
+_outcomes = msgspec.json.Decoder(_Outcome)
 
 
 async def token_of(token: str) -> LeaseToken:
@@ -73,6 +81,13 @@ async def extend(request: Request, token: Token) -> Response:
     return json_reply({"expires_at": when(await parts.desk.extend(token))})
 
 
+@router.get("/leases/{token}/image", responses={200: {"content": {"image/png": {}}}, **_LOST})
+async def image(request: Request, token: Token) -> Response:
+    """The leased image, decoded and encoded anew. By lease and not by prediction, which a blind item does not name."""
+    parts: Parts = request.app.state.parts
+    return await png_reply(parts, *await parts.desk.image(token))
+
+
 @router.post("/leases/{token}/shown", response_model=LeaseExtended, responses=_LOST)
 async def shown(request: Request, token: Token) -> Response:
     """The reviewer sees the image now; a prefetched one does not count as seen."""
@@ -111,7 +126,7 @@ async def verdict(request: Request, token: Token, body: VerdictRequest) -> Respo
 async def outcomes(
     request: Request, queue: str = "default.review", after: Annotated[str | None, Query(max_length=40)] = None
 ) -> Response:
-    """Finals as server-sent events, at least once each; resume with `Last-Event-ID`.
+    """Finals and corrections as server-sent events of these names, at least once each; resume with `Last-Event-ID`.
 
     Deduplicate by prediction and revision.
     """
@@ -130,7 +145,8 @@ async def outcomes(
                 return
             for event_id, outcome in found:
                 position = event_id
-                yield b"id: " + event_id.encode() + b"\nevent: final\ndata: " + outcome + b"\n\n"
+                kind = _outcomes.decode(outcome).type
+                yield f"id: {event_id}\nevent: {kind}\ndata: ".encode() + outcome + b"\n\n"
             if found:
                 silent_since = time.monotonic()
             elif time.monotonic() - silent_since > _SILENT_S:
@@ -168,7 +184,9 @@ def _answerable(parts: Parts, queue: str) -> dict[str, object]:
 def _leased(lease: Lease) -> dict[str, object]:
     item = lease.item
     return {
-        "token": str(lease.token), "expires_at": when(lease.expires_at), "item": item.id, "project": item.project,
-        "site": item.site, "case": item.case, "image": f"/v1/predictions/{item.id}/image", "reasons": list(item.reasons),
-        "suggestions": list(item.suggestions), "received_at": when(item.received_at),
+        "token": str(lease.token), "expires_at": when(lease.expires_at), "item": item.id,
+        "prediction": None if item.blind else item.prediction, "blind": item.blind, "project": item.project,
+        "site": item.site, "case": item.case, "image": f"/v1/leases/{lease.token}/image",
+        "reasons": [] if item.blind else list(item.reasons), "suggestions": [] if item.blind else list(item.suggestions),
+        "received_at": when(item.received_at),
     }  # fmt: skip
