@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ from model_store.decision import DecisionTable
 from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
-from model_store.rules import Rules, assist_rules
+from model_store.rules import Certificate, Rules, assist_rules
 from triage import documents, standing, validity
 from triage.catalog import Catalog
 from triage.documents import etag
@@ -54,6 +55,8 @@ class AuditPolicy(BaseModel):
     false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Probability that any class of the site is suspended although it keeps its promise, within `horizon` audits each."""
     horizon: Annotated[int, Field(ge=100, le=100_000)] = 5000
+    recall_items: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Of the answers that a suspension puts in doubt, the newest so many are read again by people; all are listed."""
     images_per_day: Annotated[float, Field(gt=0)] | None = None
     """Expected here; tells how long a fault would go unseen."""
     max_days_to_detect: Annotated[float, Field(gt=0)] = 90.0
@@ -96,11 +99,14 @@ class Site:
     suspended: frozenset[str] = frozenset()
     """In force: by the document, by the monitor, or by an operator."""
 
+    @cached_property
+    def proofs(self) -> dict[str, Certificate]:
+        """The certificate of each automatic class."""
+        return certified(self.rules)
+
     def suspended_at(self, now: int) -> frozenset[str]:
         """The classes that may not answer at a moment."""
-        by_standing = (
-            frozenset(certified(self.rules)) if self.standing is None else self.standing.suspended(self.rules, now)
-        )
+        by_standing = frozenset(self.proofs) if self.standing is None else self.standing.suspended(self.proofs, now)
         return by_standing | frozenset(self.document.suspended)
 
     def standing_as(self, found: Standing | None, now: int) -> Site:

@@ -48,3 +48,22 @@ class Metrics:
         self.control_age = Gauge("triage_control_age_seconds", "Since control documents were last read.", registry=r)
         self.classifier_up = Gauge("triage_classifier_up", "1 while the model answers.", ("version",), registry=r)
         self.model_info = Gauge("triage_model_info", "Models in force.", ("name", "version", "digest"), registry=r)
+        per_class = ("project", "site", "class")
+        self.audits = Counter("triage_audits", "Audits by what they said.", (*per_class, "result"), registry=r)
+        self.precision_low = Gauge(
+            "triage_precision_lower_bound", "Lowest precision that the audits leave plausible.", per_class, registry=r
+        )
+        self.suspended = Gauge(
+            "triage_class_suspended", "1 while an automatic class may not answer.", per_class, registry=r
+        )
+        self._shown: set[tuple[str, str, str]] = set()
+
+    def show_classes(self, classes: dict[tuple[str, str, str], tuple[float, float]]) -> None:
+        """Sets the gauges of (project, site, class) to lower bound and suspension; series of all others are gone."""
+        for gone in self._shown - classes.keys():
+            for gauge in (self.precision_low, self.suspended):
+                gauge.remove(*gone)
+        for names, (low, suspended) in classes.items():
+            self.precision_low.labels(*names).set(low)
+            self.suspended.labels(*names).set(suspended)
+        self._shown = set(classes)

@@ -43,6 +43,11 @@ class Recorder:
         self.behind = True
         """Until everything from before this start is indexed, and whenever Redis is away."""
 
+    @property
+    def epoch(self) -> str | None:
+        """Of the index, as last seen; while not `behind` it held all of this journal."""
+        return self._epoch
+
     async def record(self, record: Record, told: Told | None = None) -> None:
         """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
 

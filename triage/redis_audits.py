@@ -2,6 +2,7 @@
 
     sr:{<queue>}:draw:<prediction>            hash: its classes, their rules, the readings
     sr:{<queue>}:drawn                        set: `<site> <label>` of the classes that somebody waits in line for
+    sr:{<queue>}:ready                        set: the same of those of which something was read since they were looked at
     sr:{<queue>}:line:<site> <label>          sorted set, prediction -> time of arrival: what is not evidence yet
     sr:{<queue>}:taken:<site> <label>         the same of what is, the newest `REMEMBERED`
     sr:{<queue>}:evidence:<site> <label>      hash: version, body, floor (time of the newest draw that is forgotten)
@@ -47,6 +48,7 @@ class Draw(NamedTuple):
     """One class's share in a prediction that is read blind. Times are microseconds since the epoch."""
 
     prediction: str
+    label: str
     at: int
     rule: str
     suspended: bool
@@ -56,6 +58,11 @@ class Draw(NamedTuple):
 class Reading(NamedTuple):
     at: int
     doubts: tuple[str, ...]
+    second_reader: bool
+    """Whether a second reader is asked about these doubts."""
+
+
+_readings = msgspec.msgpack.Decoder(Reading)
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,19 @@ class RedisAudits:
         if rules:
             await self._reviews.run(script("draw", keys, *arguments))
 
-    async def reading(self, queue: str, prediction: str, number: int, at: int, doubts: Sequence[str]) -> None:
-        """What the first or second reading (1, 2) of a draw said."""
-        told = msgspec.json.encode(list(doubts))
-        await self._reviews.run(script("reading", [_draw(queue, prediction)], number, at, told, _STRAY_S))
+    async def reading(
+        self, queue: str, site: str, prediction: str, number: int, labels: Sequence[str], reading: Reading
+    ) -> None:
+        """What the first or second reading (1, 2) of a draw said; `labels` are those that were drawn, one at least."""
+        keys = [_draw(queue, prediction), key(queue, "ready")]
+        names = [str(Class(site, label)) for label in labels]
+        told = msgspec.msgpack.encode(reading)
+        await self._reviews.run(script("reading", keys, number, reading.at, told, _STRAY_S, *names))
+
+    async def ready(self, queue: str, count: int) -> list[Class]:
+        """Classes of which something was read, each given once; who is given one and dies is made up for by `drawn`."""
+        (names,) = await self._reviews.run(("SPOP", key(queue, "ready"), count))
+        return sorted(Class.parse(name.decode()) for name in names)
 
     async def drawn(self, queue: str) -> list[Class]:
         """The classes that a draw waits in line for."""
@@ -100,15 +116,12 @@ class RedisAudits:
         waiting = [(flat[i].decode(), int(float(flat[i + 1]))) for i in range(0, len(flat), 2)]
         if not waiting:
             return []
-        fields = (f"rule:{of.label}", f"suspended:{of.label}", "at:1", "doubts:1", "at:2", "doubts:2")
+        fields = (f"rule:{of.label}", f"suspended:{of.label}", "said:1", "said:2")
         found = await self._reviews.run(*(("HMGET", _draw(queue, prediction), *fields) for prediction, _ in waiting))
         return [
-            Draw(
-                prediction, at, (rule or b"").decode(), suspended == b"1",
-                (_reading(first_at, first), _reading(second_at, second)),
-            )
-            for (prediction, at), (rule, suspended, first_at, first, second_at, second) in zip(waiting, found, strict=True)
-        ]  # fmt: skip
+            Draw(prediction, of.label, at, (rule or b"").decode(), suspended == b"1", (_said(first), _said(second)))
+            for (prediction, at), (rule, suspended, first, second) in zip(waiting, found, strict=True)
+        ]
 
     async def waiting(self, queue: str, classes: Sequence[Class]) -> list[int]:
         """How many draws of each class wait in line."""
@@ -141,5 +154,5 @@ def _draw(queue: str, prediction: str) -> str:
     return key(queue, f"draw:{prediction}")
 
 
-def _reading(at: bytes | None, doubts: bytes | None) -> Reading | None:
-    return None if at is None or doubts is None else Reading(int(at), tuple(msgspec.json.decode(doubts)))
+def _said(body: bytes | None) -> Reading | None:
+    return None if body is None else _readings.decode(body)

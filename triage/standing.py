@@ -15,6 +15,7 @@ on. A certificate that was made after a suspension ends it: that is newer eviden
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -104,9 +105,8 @@ class Standing(BaseModel):
 
     classes: dict[str, ClassStanding] = {}
 
-    def suspended(self, rules: Rules | None, now: int) -> frozenset[str]:
-        """The classes that may not answer at a moment. A class that is not automatic has nothing to lose."""
-        proofs = certified(rules)
+    def suspended(self, proofs: Mapping[str, Certificate], now: int) -> frozenset[str]:
+        """The classes that may not answer at a moment, `proofs` as `certified` gives them: the others have nothing to lose."""
         return frozenset(
             label for label, entry in self.classes.items() if label in proofs and entry.silences(proofs[label], now)
         )

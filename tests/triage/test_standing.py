@@ -83,7 +83,7 @@ def test_an_override_that_ended_suspends_again_without_anybody_s_doing(control: 
     assert control.site("default", "default").suspended == frozenset()
     entry = control.site("default", "default").standing
     assert entry is not None
-    assert entry.suspended(control.site("default", "default").rules, now_us() + HOUR) == {"red"}
+    assert entry.suspended(control.site("default", "default").proofs, now_us() + HOUR) == {"red"}
     stand(control, suspended(state="resumed", until=now_us()))
     control.poll()
     assert control.site("default", "default").suspended == {"red"}

@@ -1,0 +1,225 @@
+"""Keeps the promise honest: weighs what the readers say, suspends, recalls, and lets a class earn its way back.
+
+A background step of every gateway; any number of them may run at once and any may die between two lines. What is decided
+lies in the standing document (compare-and-swap), and what is to follow from it, an event in the journal and a recall, is marked
+there until it is done, so that the next turn of any gateway goes on. Redis only holds the evidence, which the journal can make
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from model_store.record import EventRecord
+from model_store.rules import Certificate
+from triage import evidence, monitor, turns
+from triage.control import Control, Site
+from triage.errors import PreconditionFailed
+from triage.evidence import Evidence
+from triage.ids import derived_id, new_id, now_us
+from triage.metrics import Metrics
+from triage.recall import Doubt, Recalls
+from triage.recorder import Recorder
+from triage.redis_audits import Class, RedisAudits, Stored
+from triage.redis_reviews import RedisReviews
+from triage.review import queue_of
+from triage.standing import ClassStanding, Standing
+
+log = logging.getLogger(__name__)
+_PAGE = 200
+_READY = 1000
+_AT_ONCE = 64
+_ALL_EVERY_S = 5.0
+
+
+class Auditor:
+    """One object for the life of the gateway; `step` is its background task."""
+
+    def __init__(
+        self, control: Control, reviews: RedisReviews, recorder: Recorder, recalls: Recalls, metrics: Metrics,
+        stale_s: float, clock: Callable[[], int] = now_us,
+    ) -> None:  # fmt: skip
+        self._control = control
+        self._reviews = reviews
+        self._audits = RedisAudits(reviews)
+        self._recorder = recorder
+        self._recalls = recalls
+        self._metrics = metrics
+        self._settle_us = round(1e6 * (stale_s + 5))
+        """After so long every gateway knows of a suspension, or lets nothing answer; what it had begun is done."""
+        self._clock = clock
+        self._all_at = float("-inf")
+
+    async def step(self) -> None:
+        """One turn: looks at what was read, and now and then at everything. Raises IndexAway, JournalBroken, OSError."""
+        everything = time.monotonic() - self._all_at > _ALL_EVERY_S
+        await self.turn(everything)
+        if everything:
+            await self.show()
+            self._all_at = time.monotonic()
+
+    async def turn(self, everything: bool = True) -> None:
+        """`everything`: also classes of which nothing was read, where time alone may have decided."""
+        sites = {(site.project, site.name): site for site in self._control.sites}
+        for site in sites.values():
+            for label in site.standing.classes if site.standing else ():
+                await self._follow(site, label)
+        born = await self._born()
+        if born is None:
+            return
+        for project in sorted({project for project, _ in sites}):
+            queue = queue_of(project)
+            ready = await (self._audits.drawn(queue) if everything else self._audits.ready(queue, _READY))
+            for some in range(0, len(ready), _AT_ONCE):
+                here = [(sites.get((project, of.site)), of) for of in ready[some : some + _AT_ONCE]]
+                await asyncio.gather(
+                    *(
+                        self._weigh(site, of, born)
+                        for site, of in here
+                        if site is not None and site.standing is not None
+                    )
+                )
+
+    async def _born(self) -> int | None:
+        """When the index was made, microseconds; None while it lacks something of this gateway's journal."""
+        epoch = await self._reviews.epoch(new_id())
+        if self._recorder.behind or self._recorder.epoch != epoch:
+            return None
+        return (uuid.UUID(epoch).int >> 80) * 1000
+
+    async def _follow(self, site: Site, label: str) -> None:
+        """What a class's standing asks for: the next one, its event, its recall."""
+        proof = site.proofs.get(label)
+        entry = _entry(self._now(site), label)
+        if entry is None:
+            return
+        follows = turns.due(entry, proof, self._clock()) if proof is not None else None
+        if follows is not None:
+            await self._change(site, label, entry, follows)
+            return
+        if not entry.journaled:
+            await self._recorder.record(_event(site, label, entry))
+            entry = await self._change(site, label, entry, entry.model_copy(update={"journaled": True}))
+        if entry is not None and entry.recall is not None and entry.recall.swept != "whole":
+            await self._recall(site, label, entry)
+
+    async def _recall(self, site: Site, label: str, entry: ClassStanding) -> None:
+        assert entry.recall is not None
+        settled = self._clock() > (entry.suspended_at or entry.since) + self._settle_us
+        if entry.recall.swept == "once" and not settled:
+            return
+        doubt = Doubt(site.project, site.name, label, entry.recall)
+        count = await self._recalls.sweep(doubt, site.document.audit.recall_items)
+        log.warning("answers are recalled", extra={"site": site.name, "label": label, "answers": count})
+        swept = entry.recall.model_copy(update={"swept": "whole" if settled else "once"})
+        await self._change(site, label, entry, entry.model_copy(update={"recall": swept}))
+
+    async def _weigh(self, site: Site, of: Class, born: int) -> None:
+        """Takes what is decided from the head of a class's line, and acts when that answers the question."""
+        queue, proof = queue_of(site.project), site.proofs.get(of.label)
+        # Nothing is known here of changes since the documents were read: whoever drew later may have known them.
+        known_until = self._clock() - round(1e6 * self._control.age)
+        while True:
+            (stored,) = await self._audits.evidence(queue, [of])
+            draws = [draw for draw in await self._audits.line(queue, of, _PAGE) if draw.at < known_until]
+            if proof is None:
+                if not draws or not await self._audits.take(
+                    queue, of, stored, stored.body or b"", [draw.prediction for draw in draws]
+                ):
+                    return
+                continue
+            entry = await self._entered(site, of.label, proof)
+            if entry is None:
+                return
+            before = await self._begun(site, entry, proof, stored)
+            if before is None:
+                return
+            if evidence.decided(before, entry):
+                await self._conclude(site, of, entry, before, proof)
+                return
+            taken = evidence.take(before, entry, draws, site.document.audit, self._clock(), born)
+            if not taken.predictions:
+                return
+            if await self._audits.take(queue, of, stored, taken.evidence.pack(), taken.predictions) is None:
+                return  # another gateway was faster and goes on
+            for result, count in taken.results.items():
+                self._metrics.audits.labels(site.project, site.name, of.label, result).inc(count)
+
+    async def _entered(self, site: Site, label: str, proof: Certificate) -> ClassStanding | None:
+        """The class's standing; one is begun with the first draw, so that a later change of its rules is noticed."""
+        entry = _entry(self._now(site), label)
+        if entry is None:
+            entry = await self._change(site, label, None, ClassStanding(state="watching", rule=proof.rule))
+        return entry if entry is not None and turns.due(entry, proof, self._clock()) is None else None
+
+    async def _begun(self, site: Site, entry: ClassStanding, proof: Certificate, stored: Stored) -> Evidence | None:
+        """The evidence of the epoch; None when another gateway is in a later one already."""
+        found = evidence.unpack(stored.body)
+        if found is not None and found.epoch > entry.epoch:
+            return None
+        if found is not None and (found.epoch, found.rule) == (entry.epoch, entry.rule):
+            return found
+        promise = evidence.promised(proof, site.document.audit, len(site.proofs))
+        watch = None if entry.state == "suspended" else await asyncio.to_thread(monitor.start, promise)
+        return evidence.begin(entry, watch)
+
+    async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Certificate) -> None:
+        after = turns.concluded(entry, found, proof, self._clock())
+        changed = await self._change(site, of.label, entry, after)
+        if changed is not None:
+            log.warning("class changed state", extra={"site": site.name, "label": of.label, "state": after.state})
+            await self._follow(self._now(site), of.label)
+
+    async def _change(
+        self, site: Site, label: str, before: ClassStanding | None, after: ClassStanding
+    ) -> ClassStanding | None:
+        """Puts `after` in the place of `before`; None when somebody else has put something else there meanwhile."""
+
+        def swap(standing: Standing) -> Standing:
+            return standing.with_class(label, after) if standing.classes.get(label) == before else standing
+
+        try:
+            stands = await asyncio.to_thread(self._control.change_standing, site, swap)
+        except PreconditionFailed:  # the site's document changed: judge again by the new one
+            return None
+        return after if stands.classes.get(label) == after else None
+
+    def _now(self, site: Site) -> Site:
+        return self._control.site(site.project, site.name)
+
+    async def show(self) -> None:
+        """Sets the gauges of every automatic class, and forgets those of classes that are none any more."""
+        shown: dict[tuple[str, str, str], tuple[float, float]] = {}
+        for site in self._control.sites:
+            classes = [Class(site.name, label) for label in site.proofs]
+            if not classes:
+                continue
+            for of, stored in zip(classes, await self._audits.evidence(queue_of(site.project), classes), strict=True):
+                found = evidence.unpack(stored.body)
+                low = 0.0
+                if found is not None and found.watch is not None:
+                    low, _ = monitor.interval(found.watch, found.watch.promise)
+                shown[site.project, site.name, of.label] = low, float(of.label in site.suspended)
+        self._metrics.show_classes(shown)
+
+
+def _entry(site: Site, label: str) -> ClassStanding | None:
+    return site.standing.classes.get(label) if site.standing else None
+
+
+def _event(site: Site, label: str, entry: ClassStanding) -> EventRecord:
+    detail = {**entry.evidence, "why": entry.why, "rule": entry.rule, "epoch": str(entry.epoch)}
+    if entry.reads is not None:
+        detail |= {"reads": str(entry.reads), "errors_allowed": str(entry.errors_allowed)}
+    if entry.state == "suspended" and entry.recall is not None:
+        detail |= {"recall": entry.recall.id, "recalled_after": str(entry.recall.after)}
+    if entry.until is not None:
+        detail |= {"until": str(entry.until)}
+    return EventRecord(
+        id=derived_id("standing", site.project, site.name, label, str(entry.epoch), str(entry.since)), name=entry.event,
+        project=site.project, site=site.name, subject=label, actor=entry.by, detail=detail, at=entry.since,
+    )  # fmt: skip

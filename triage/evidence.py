@@ -1,0 +1,122 @@
+"""What a class's audits say, draw by draw, and what has to happen then. Pure.
+
+A draw counts for an epoch when it came in it, under its rule, and as its state has it: audits of answers while the class is
+watched or resumed, would-be answers while it is suspended. Other draws are set aside unread; that depends on nothing that the
+readings say. The head of the line waits until it is read or overdue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from model_store.rules import Certificate
+from triage import audits, monitor
+from triage.bets import Promise, shared
+from triage.control import AuditPolicy
+from triage.redis_audits import Draw
+from triage.standing import ClassStanding
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Of one epoch; stored as MessagePack, less than a kilobyte however long the history."""
+
+    epoch: int
+    rule: str
+    watch: monitor.State | None = None
+    """None while the class is suspended."""
+    audits: int = 0
+    errors: int = 0
+    """Overdue ones among them."""
+    overdue: int = 0
+
+    def pack(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+_decoder = msgspec.msgpack.Decoder(Evidence)
+
+
+def unpack(body: bytes | None) -> Evidence | None:
+    return _decoder.decode(body) if body else None
+
+
+def begin(entry: ClassStanding, watch: monitor.State | None) -> Evidence:
+    return Evidence(entry.epoch, entry.rule, None if entry.state == "suspended" else watch)
+
+
+def promised(certificate: Certificate, policy: AuditPolicy, classes: int) -> Promise:
+    """What the monitor holds a class to; the site's false alarms are shared among its automatic classes."""
+    return shared(Promise(round(1 - certificate.target, 9), policy.false_alarms, policy.horizon), classes)
+
+
+@dataclass
+class Taken:
+    """Draws that left the line, and the evidence afterwards."""
+
+    evidence: Evidence
+    predictions: list[str] = field(default_factory=list)
+    results: Counter[audits.Result] = field(default_factory=Counter)
+
+
+def take(
+    evidence: Evidence, entry: ClassStanding, draws: Iterable[Draw], policy: AuditPolicy, now: int, born: int
+) -> Taken:
+    """Takes draws from the head of the line until one is not decided yet, or the epoch's question is answered.
+
+    `born` is when the index was made (again): until it has had time to be whole, nothing is overdue, since a reading may
+    still come from another gateway's journal.
+    """
+    taken = Taken(evidence)
+    for draw in draws:
+        if counts(draw, entry):
+            if decided(taken.evidence, entry):
+                break
+            found = result(draw, entry, policy, now, born)
+            if found is None:
+                break
+            taken.evidence = after(taken.evidence, found, draw.at)
+            taken.results[found] += 1
+        taken.predictions.append(draw.prediction)
+    return taken
+
+
+def counts(draw: Draw, entry: ClassStanding) -> bool:
+    """Whether a draw belongs to the epoch."""
+    suspended = entry.state == "suspended"
+    return draw.rule == entry.rule and draw.at >= entry.since and draw.suspended == suspended
+
+
+def result(draw: Draw, entry: ClassStanding, policy: AuditPolicy, now: int, born: int) -> audits.Result | None:
+    """A reading that came too late is none: what is overdue stays so, whoever counts it and whenever."""
+    wait = round(policy.overdue_hours * 3.6e9)
+    first, second = (each if each and each.at <= draw.at + wait else None for each in draw.readings)
+    return audits.result(
+        draw.label,
+        first and first.doubts,
+        second and second.doubts,
+        second_reader=first is None or first.second_reader,
+        overdue=now > max(draw.at, born) + wait,
+    )
+
+
+def after(evidence: Evidence, found: audits.Result, at: int) -> Evidence:
+    wrong = found != "right"
+    watch = evidence.watch
+    return msgspec.structs.replace(
+        evidence,
+        watch=None if watch is None else monitor.update(watch, watch.promise, wrong, at),
+        audits=evidence.audits + 1,
+        errors=evidence.errors + wrong,
+        overdue=evidence.overdue + (found == "overdue"),
+    )
+
+
+def decided(evidence: Evidence, entry: ClassStanding) -> bool:
+    """Whether the epoch's question is answered: the alarm is given, or the test has all its reads."""
+    if entry.state == "suspended":
+        return entry.reads is not None and evidence.audits >= entry.reads
+    return evidence.watch is not None and monitor.alarmed(evidence.watch, evidence.watch.promise)

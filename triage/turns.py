@@ -1,0 +1,88 @@
+"""How a class's standing goes on: what time, new rules and evidence make of it. Pure.
+
+watching, resumed --alarm--> suspended --test passed--> watching
+                             suspended --test failed--> suspended, with half the risk and another number of reads
+suspended, resumed --a newer certificate--> watching
+resumed --its end--> suspended
+any --other rules--> the same, its evidence begun anew
+"""
+
+from __future__ import annotations
+
+from model_store.rules import Certificate
+from triage import exact, monitor
+from triage.evidence import Evidence
+from triage.ids import new_id
+from triage.standing import MONITOR, ClassStanding, Recall
+
+
+def due(entry: ClassStanding, certificate: Certificate, now: int) -> ClassStanding | None:
+    """The standing that time or new rules ask for; None when the one there is holds."""
+    rule = certificate.rule
+    if entry.state != "watching" and entry.overcome(certificate):
+        why = "certified again after the suspension"
+        return entry.then("watching", now, rule=rule, why=why, event="class_resumed", journaled=False)
+    if entry.state == "resumed" and entry.over(now):
+        return _suspended(entry, certificate, now, f"the time for which {entry.by} resumed it is over")
+    if entry.rule == rule:
+        return None
+    if entry.state == "suspended":
+        return _suspended(entry, certificate, now, "its rules changed, and no certificate is newer than the suspension")
+    kept = entry.model_dump(include={"by", "why", "until"}) if entry.state == "resumed" else {}
+    return entry.then(entry.state, now, rule=rule, **kept)
+
+
+def concluded(entry: ClassStanding, evidence: Evidence, certificate: Certificate, now: int) -> ClassStanding:
+    """What follows when the epoch's question is answered (`evidence.decided`)."""
+    said = {"audits": str(evidence.audits), "errors": str(evidence.errors), "overdue": str(evidence.overdue)}
+    if entry.state != "suspended":
+        watch = evidence.watch
+        assert watch is not None
+        last_good = monitor.last_good(watch)
+        low, high = monitor.interval(watch, watch.promise)
+        doubt = Recall(id=new_id(), rule=entry.rule, after=max(0, entry.since - 1) if last_good is None else last_good)
+        said |= {"precision_low": f"{low:.4f}", "precision_high": f"{high:.4f}", "target": str(certificate.target)}
+        why = f"{evidence.errors} of {evidence.audits} audits were errors, more than a precision of {certificate.target} allows"
+        return _suspended(
+            entry, certificate, now, why, suspended_at=now, last_good=last_good, recall=doubt, evidence=said
+        )
+    delta = _delta(certificate, entry.attempt)
+    reads, errors = evidence.audits, evidence.errors
+    said |= {"delta": f"{delta:.6g}", "attempt": str(entry.attempt), "target": str(certificate.target)}
+    if exact.resumes(reads, errors, certificate.target, delta):
+        why = f"{errors} of {reads} blind readings were errors, which proves a precision of {certificate.target} again"
+        return entry.then("watching", now, why=why, evidence=said, event="class_resumed", journaled=False)
+    why = f"{errors} of {reads} blind readings were errors, too many to prove a precision of {certificate.target}"
+    return _suspended(entry, certificate, now, why, evidence=said)
+
+
+def by_operator(
+    entry: ClassStanding, certificate: Certificate, now: int, actor: str, why: str, until: int | None
+) -> ClassStanding:
+    """Suspended, or with `until` resumed until then, because somebody said so."""
+    if until is None:
+        at = now if entry.suspended_at is None else entry.suspended_at
+        return _suspended(entry, certificate, now, why, by=actor, suspended_at=at)
+    return entry.then("resumed", now, by=actor, why=why, until=until, event="class_resumed", journaled=False)
+
+
+def _suspended(entry: ClassStanding, certificate: Certificate, now: int, why: str, **changes: object) -> ClassStanding:
+    attempt = entry.attempt + 1
+    reads, allowed = test_of(certificate, attempt)
+    begun = {
+        "rule": certificate.rule, "by": MONITOR, "why": why, "attempt": attempt, "reads": reads, "errors_allowed": allowed,
+        "event": "class_suspended", "journaled": False,
+    }  # fmt: skip
+    return entry.then("suspended", now, **{**begun, **changes})
+
+
+def test_of(certificate: Certificate, attempt: int) -> tuple[int, int]:
+    """Reads and most errors of a test that a class as good as it was in certification passes four times in five."""
+    seen = 1 - (certificate.errors + 1) / (certificate.firings + 1)  # one error more: it was seen to be no better
+    hoped = max(seen, (1 + certificate.target) / 2)
+    return exact.reads_for_resume(certificate.target, _delta(certificate, attempt), hoped)
+
+
+def _delta(certificate: Certificate, attempt: int) -> float:
+    """The certificate's own risk, half of it for the first attempt, a quarter for the second, ...: all of it in all."""
+    return float(certificate.level / 2**attempt)
