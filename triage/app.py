@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from model_store import VERSION
 from triage.audit_key import audit_key
+from triage.auditor import Auditor
 from triage.blobs import LocalBlobs
 from triage.catalog import Catalog
 from triage.control import Control
@@ -23,6 +24,7 @@ from triage.journal import SegmentJournal
 from triage.metrics import Metrics
 from triage.parts import Parts
 from triage.ports import Classifier
+from triage.recall import Recalls
 from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
@@ -90,8 +92,10 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions, key)
     desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
+    recalls = Recalls(settings.journal_folder, catalog, recorder)
+    auditor = Auditor(sites, reviews, recorder, recalls, metrics, settings.control_stale_s)
     await recorder.step()
-    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning)
+    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning, auditor)
 
     async def poll() -> None:
         await asyncio.to_thread(sites.poll)
@@ -100,7 +104,13 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
                 manifest = site.bundle.manifest
                 metrics.model_info.labels(manifest.name, manifest.version, site.bundle.digest[:19]).set(1)
 
-    for step, seconds in ((poll, 1.0), (recorder.step, 0.25), (desk.sweep, 0.5), (returning.step, 0.5)):
+    for step, seconds in (
+        (poll, 1.0),
+        (recorder.step, 0.25),
+        (desk.sweep, 0.5),
+        (returning.step, 0.5),
+        (auditor.step, 0.5),
+    ):
         task = asyncio.create_task(_forever(step, seconds))
         stack.push_async_callback(_ended, task)
     return parts

@@ -7,6 +7,7 @@ import datetime
 from dataclasses import dataclass, field
 
 from triage import validity
+from triage.auditor import Auditor
 from triage.blobs import LocalBlobs
 from triage.control import Control
 from triage.desk import Desk
@@ -31,6 +32,7 @@ class Parts:
     intake: Intake
     desk: Desk
     returning: Returning
+    auditor: Auditor
     in_flight: int = 0
     showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Images being decoded to be shown: the largest take hundreds of MB each."""
