@@ -66,15 +66,17 @@ def show(name: str, data: Path, trusted: Path | None, as_json: bool) -> None:
     for label, rule in made.classes.items():
         if rule.lacks:
             console.print(f"{label}: {rule.lacks}", highlight=False, soft_wrap=True)
-    about = Table(show_header=False, box=None)
-    about.add_row("digest", made.digest)
-    about.add_row("bundle", made.bundle)
-    about.add_row("for", f"{', '.join(made.sites)} in {made.project}, on {made.provider} with {made.precision}")
-    for condition in made.conditions:
-        about.add_row("only where", condition.told())
-    about.add_row("signature", says)
-    about.add_row("ends", _end(made, ended))
-    console.print(about, soft_wrap=True)
+    about = {
+        "digest": made.digest,
+        "bundle": made.bundle,
+        "for": f"{', '.join(f'{made.project}/{site}' for site in made.sites)} on {made.provider} with {made.precision}",
+        "only where": ", ".join(condition.told() for condition in made.conditions),
+        "signature": says,
+        "ends": _end(made, ended),
+    }
+    for key, value in about.items():  # no table: a narrow terminal would cut the digests
+        if value:
+            console.print(f"{key:<10} {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 @rules.command()
@@ -166,7 +168,7 @@ def _end(made: Rules, ended: bool) -> str:
 
 def _table(made: Rules) -> Table:
     table = Table("label", "state", title=f"rules {made.digest[:19]}", title_justify="left")
-    for heading in ("threshold", "promised", "proven", "wrong of", "absent below"):
+    for heading in ("threshold", "promised", "proven", "wrong", "absent below"):
         table.add_column(heading, justify="right")
     for label, rule in made.classes.items():
         proof = rule.certificate
