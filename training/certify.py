@@ -30,7 +30,7 @@ from training.binomial import allowed_errors
 from training.data import DataSet
 from training.evidence import refuse
 from training.images import UNKNOWN
-from training.points import Floats, Integers, Points, above, chunks, free
+from training.points import Floats, Integers, above, chunks, free
 from training.recipe import Recipe
 from training.rulebook import Absent, Rulebook, floor
 from training.score import Scores, score
@@ -93,15 +93,10 @@ def certify(
     table = blank(bundle, recipe)
     plan = tuning.plan(table, tune, len(evidence), knobs)
     table = replace(table, veto=plan.veto)
-    points = _firing(table, plan, evidence)
     book = Rulebook(bundle, recipe, trained_on, tune, plan, len(evidence), now)
-    for k, head in enumerate(manifest.heads):
-        if plan.attempted[k]:
-            tried = plan.candidates[k]
-            thresholds = tried.threshold[tried.start :]
-            book.presence[head] = sequence(thresholds, *points.counts(k, thresholds), float(plan.target[k]), plan.level)
-        if plan.absence.attempted[k]:
-            book.absence[head] = _absence(table, plan.absence, evidence, k)
+    book.presence.update(presence(table, plan, evidence))
+    for k in np.flatnonzero(plan.absence.attempted).tolist():
+        book.absence[manifest.heads[k]] = _absence(table, plan.absence, evidence, k)
     made = book.rules(evidence)
     _check(made, bundle, evidence)
     return made
@@ -114,6 +109,22 @@ def blank(bundle: Bundle, recipe: Recipe) -> DecisionTable:
     return replace(table, floor=np.float32(floor(bundle)))
 
 
+def presence(table: DecisionTable, plan: Plan, evidence: Scores) -> dict[str, Verdict]:
+    """How the sequence of each attempted class ended, by label. The table has the plan's vetoes."""
+    lenient = [
+        each.threshold[-1] if attempted and len(each.threshold) else np.inf
+        for each, attempted in zip(plan.candidates, plan.attempted, strict=True)
+    ]
+    points = above(table, evidence, np.array(lenient, np.float32))
+    points = points.only(free(table, evidence, points))
+    ended = {}
+    for k in np.flatnonzero(plan.attempted).tolist():
+        thresholds = plan.candidates[k].threshold[plan.candidates[k].start :]
+        counts = points.counts(k, thresholds)
+        ended[table.heads[k]] = sequence(thresholds, *counts, float(plan.target[k]), plan.level)
+    return ended
+
+
 def sequence(thresholds: Floats, firings: Integers, errors: Integers, target: float, delta: float) -> Verdict:
     """Tests one class's thresholds `[T]`, from the start towards lenient, up to the first that fails."""
     failed = np.flatnonzero(allowed_errors(firings, target, delta) < errors)
@@ -122,16 +133,6 @@ def sequence(thresholds: Floats, firings: Integers, errors: Integers, target: fl
     if not len(thresholds):
         return Verdict(None, 0, 0)
     return Verdict(thresholds[at] if passed else None, int(firings[at]), int(errors[at]))
-
-
-def _firing(table: DecisionTable, plan: Plan, evidence: Scores) -> Points:
-    """Where on the evidence a class could fire from its most lenient candidate on."""
-    lenient = [
-        each.threshold[-1] if attempted and len(each.threshold) else np.inf
-        for each, attempted in zip(plan.candidates, plan.attempted, strict=True)
-    ]
-    points = above(table, evidence, np.array(lenient, np.float32))
-    return points.only(free(table, evidence, points))
 
 
 def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int) -> Absent:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from training.binomial import allowed_errors, firings_needed
 from training.tuning import Candidates
@@ -60,6 +60,7 @@ def absent(found: absence.Verdict | None, plan: absence.Plan, k: int) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def answers_needed(rate: float, target: float, level: float) -> int | None:
     """The fewest answers that prove the target when a share `rate` of them is wrong; None when no number does."""
     if rate >= 1 - target:
@@ -76,4 +77,4 @@ def answers_needed(rate: float, target: float, level: float) -> int | None:
 
 
 def _enough(answers: int, rate: float, target: float, level: float) -> bool:
-    return bool(allowed_errors(answers, target, level) >= np.ceil(rate * answers - 1e-9))
+    return int(allowed_errors(answers, target, level)) >= math.ceil(rate * answers - 1e-9)

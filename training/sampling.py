@@ -27,7 +27,7 @@ def plan(tried: Candidates, knobs: Certification, target: float, level: float) -
     if not knobs.sampling or not len(tried.threshold):
         return None
     firings, errors = tried.firings, tried.errors
-    if answers_needed(errors[tried.start] / firings[tried.start], target, level) is None:
+    if answers_needed(float(errors[tried.start] / firings[tried.start]), target, level) is None:
         return None
     plausible = [i for i in range(len(firings)) if upper_bound(int(firings[i]), int(errors[i]), _DOUBT) >= target]
     lenient = max(plausible[-1] if plausible else tried.start, tried.start)
