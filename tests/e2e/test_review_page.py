@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from redis import Redis
@@ -20,6 +22,7 @@ from tests.browser import CHROMIUM, opened, running_chromium
 from tests.services import client, eventually, make_data, running_gateway, running_valkey
 from triage.client import Client
 from triage.policy import REASONS
+from triage.review import Item
 
 pytestmark = pytest.mark.browser
 QUEUE = "default.review"
@@ -305,6 +308,70 @@ def test_independent_labels_say_only_what_was_touched(
     assert request.value.post_data_json == {"outcome": "labels", "answers": expected}
     assert final(service, only)["labels"] == ["nodule", "good"]
     assert complaints == []
+
+
+def test_a_blind_item_hides_the_model_and_takes_one_key(
+    tmp_path: Path, valkey: Valkey, context: BrowserContext
+) -> None:
+    make_data(tmp_path).declare(audit={"probability": 1})
+    with running_gateway(tmp_path, valkey.url) as gateway, client(gateway) as caller:
+        told = caller.predict(bundles.picture("red"))
+        assert (told["route"], told["reasons"], told["review"]) == ("automatic", [], None)
+        requests: list[str] = []
+        context.on("request", lambda request: requests.append(request.url))
+        page, complaints = opened(context, f"{gateway.url}/review")
+        ready(page)
+        expect(page.locator("[data-hook=whyTitle]")).to_have_text("A blind reading")
+        expect(page.locator("[data-hook=reasons] li")).to_have_count(1)
+        assert page.locator(".bar").count() == 0
+        expect(page.locator("[data-hook=rest]")).to_be_hidden()
+        with page.expect_request("**/verdict") as request:
+            press_then_next(page, "3", "3")
+        assert request.value.post_data_json == {"outcome": "labels", "answers": {"blue": "present"}}
+        expect(page.locator("[data-hook=last]")).to_have_text("Last answer: Blue · saved")
+        assert caller.prediction(told["id"])["final"] == told["final"]
+        assert not [url for url in requests if told["id"] in url or "/predictions/" in url]
+        expect(page.locator("main")).to_have_attribute("data-screen", "empty")  # the doubt waits for somebody else
+        assert caller.queue(QUEUE)["waiting"] == 1
+        assert complaints == []
+        page.close()
+    _forget(valkey)
+
+
+def test_a_blind_item_of_several_groups_wants_every_label(
+    gateway: Gateway, service: Client, valkey: Valkey, context: BrowserContext
+) -> None:
+    (only,) = sent(service, 1, project="study")
+    _make_blind(valkey, "study.review", only)
+    page, complaints = opened(context, f"{gateway.url}/review?queue=study.review")
+    ready(page)
+    expect(page.locator("[data-hook=reasons]")).to_contain_text("Every label wants an answer")
+    assert page.locator(".mark", has_text="open").count() == 3
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-hook=notice]")).to_have_text("Still open: Nodule, Device, Good, Poor.")
+    expect(page.locator("[data-hook=answer]")).to_be_disabled()
+    page.keyboard.press("3")
+    page.keyboard.press("3")  # absent
+    page.keyboard.press(".")  # and so are the others, but for the group of which one is chosen
+    expect(page.locator("[data-label=nodule] .mark")).to_have_text("absent")
+    expect(page.locator("[data-hook=answer]")).to_be_disabled()
+    with page.expect_request("**/verdict") as request:
+        press_then_next(page, "5", "Enter")
+    expected = {"nodule": "absent", "effusion": "present", "device": "absent", "poor": "present"}
+    assert request.value.post_data_json == {"outcome": "labels", "answers": expected}
+    assert final(service, only)["labels"] == ["effusion", "poor"]
+    assert complaints == []
+
+
+def _make_blind(valkey: Valkey, queue: str, item: str) -> None:
+    """As a sampling plan would have made it; the site of this schema has no model that could."""
+    key = f"sr:{{{queue}}}:item:{item}"
+    with Redis.from_url(valkey.url) as redis:
+        body: Any = redis.hget(key, "body")
+        stored = msgspec.msgpack.decode(body, type=Item)
+        blind = dataclasses.replace(stored, blind=True, reasons=(), suggestions=())
+        redis.hset(key, "body", msgspec.msgpack.encode(blind))
 
 
 def test_arrows_and_space_choose_too(gateway: Gateway, service: Client, context: BrowserContext) -> None:

@@ -23,13 +23,17 @@ export class Choices {
 
   /** Marks what is chosen. */
   update(choice) {
+    const open = new Set(choice.plain ? [] : choice.open.map((label) => label.id));
     for (const [id, row] of this.#rows) {
       const answer = choice.of(id) ?? "";
       if (answer && answer !== row.dataset.answer) row.scrollIntoView({ block: "nearest" });
       row.dataset.answer = answer;
-      if (row.getAttribute("role") === "radio") row.setAttribute("aria-checked", String(answer === "present"));
-      else row.querySelector(".mark").textContent = answer;
+      const radio = row.getAttribute("role") === "radio"; // says by itself which one is chosen
+      if (radio) row.setAttribute("aria-checked", String(answer === "present"));
+      row.querySelector(".mark").textContent = radio && answer !== "absent" ? "" : answer || (open.has(id) ? "open" : "");
     }
+    for (const box of this.#list.children)
+      box.dataset.open = String([...box.querySelectorAll("[data-label]")].some((row) => open.has(row.dataset.label)));
   }
 
   /** Adds what each label may do: the threshold as a tick on the bar, or that only people answer it. */

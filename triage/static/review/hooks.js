@@ -3,8 +3,8 @@
 const NAMES = [
   "answer", "answered", "banner", "case", "choices", "clear", "frame", "help", "helpClose", "helpOpen", "keyDialog",
   "keyForm", "keyInput", "keyWrong", "last", "nameDialog", "nameForm", "nameInput", "noneOfThese", "notice",
-  "oldest", "queue", "queueName", "reasons", "received", "reviewer", "screen", "skip", "stoppedWhy", "unusable",
-  "waiting", "zoomIn", "zoomOut",
+  "oldest", "queue", "queueName", "reasons", "received", "rest", "reviewer", "screen", "skip", "stoppedWhy", "unusable",
+  "waiting", "whyTitle", "zoomIn", "zoomOut",
 ];
 
 export const hooks = Object.freeze(Object.fromEntries(NAMES.map((name) => [name, find(name)])));

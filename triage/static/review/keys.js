@@ -9,6 +9,7 @@ const COMMANDS = {
   n: "none_of_these",
   u: "unusable",
   s: "skip",
+  ".": "rest",
   "+": "zoomIn",
   "=": "zoomIn", // the plus key without Shift
   "-": "zoomOut",

@@ -58,7 +58,13 @@ async function shown(task) {
 
 function submit() {
   if (reading.ready) leave(reading.choice.verdict(), reading.choice.said());
+  else if (reading.open.length) notices.notice(`Still open: ${listed(reading.open)}.`);
   else if (reading.seen && !reading.pressFocused()) notices.notice("Choose a label first, or N for none of these.");
+}
+
+/** "a, b, c and 4 more" */
+function listed(names) {
+  return names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
 }
 
 function skip() {
@@ -90,6 +96,7 @@ function listen() {
     clear: () => reading.clear(),
     none_of_these: pick("none_of_these"),
     unusable: pick("unusable"),
+    rest: () => reading.rest(),
     down: () => reading.move(1),
     up: () => reading.move(-1),
     zoomIn: () => stage.zoom(1),
@@ -112,6 +119,7 @@ function listen() {
     answer: submit,
     skip,
     clear: commands.clear,
+    rest: commands.rest,
     noneOfThese: () => reading.pick("none_of_these"),
     unusable: () => reading.pick("unusable"),
     zoomIn: commands.zoomIn,

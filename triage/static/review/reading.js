@@ -5,7 +5,7 @@ import { Refused } from "./api.js";
 import { Choice } from "./choice.js";
 import { Choices } from "./choices.js";
 import { hooks } from "./hooks.js";
-import { inWords } from "./reasons.js";
+import { BLIND, WHY, inWords } from "./reasons.js";
 
 export class Reading {
   #stage;
@@ -36,8 +36,8 @@ export class Reading {
     this.task = task;
     this.#seen = false;
     this.#stage.clear();
-    this.choice = task && new Choice(task.labels, task.groups);
-    hooks.reasons.replaceChildren(...(task?.item.reasons ?? []).map(line));
+    this.choice = task && new Choice(task.labels, task.groups, task.item.blind);
+    this.#why(task);
     if (task) {
       this.#about(task.item);
       this.#rows.show(this.choice, task.item.suggestions);
@@ -70,6 +70,16 @@ export class Reading {
     return id !== null;
   }
 
+  /** Names of the labels that are still to be answered, once something is said. */
+  get open() {
+    return this.choice?.touched ? this.choice.open.map((label) => label.name) : [];
+  }
+
+  rest() {
+    if (this.#seen) this.choice?.rest();
+    this.#update();
+  }
+
   move(step) {
     this.#rows.move(step);
   }
@@ -77,6 +87,15 @@ export class Reading {
   clear() {
     this.choice?.clear();
     this.#update();
+  }
+
+  #why(task) {
+    const blind = Boolean(task?.item.blind);
+    hooks.screen.dataset.blind = String(blind);
+    hooks.whyTitle.textContent = blind ? BLIND.title : WHY;
+    const every = blind && !this.choice.plain ? [BLIND.every] : [];
+    hooks.reasons.replaceChildren(...(blind ? [BLIND.why, ...every] : (task?.item.reasons ?? []).map(inWords)).map(line));
+    hooks.rest.hidden = !this.choice?.canRest;
   }
 
   #about(item) {
@@ -112,8 +131,8 @@ export class Reading {
   }
 }
 
-function line(reason) {
-  return Object.assign(document.createElement("li"), { textContent: inWords(reason) });
+function line(words) {
+  return Object.assign(document.createElement("li"), { textContent: words });
 }
 
 function withoutStanding(error) {

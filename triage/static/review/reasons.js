@@ -16,6 +16,15 @@ export const REASONS = Object.freeze({
   site_assisting: "At this site the model only suggests; a person decides.",
 });
 
+export const WHY = "Why a person reads this";
+
+/** What stands there instead of reasons when the reading is blind. */
+export const BLIND = Object.freeze({
+  title: "A blind reading",
+  why: "What the model said and why you are asked stay hidden, so that the answer is yours alone.",
+  every: "Every label wants an answer: present or absent.",
+});
+
 /** The sentence for a reason; one that a newer service sends is shown by its name. */
 export function inWords(reason) {
   return REASONS[reason] ?? `${reason.replaceAll("_", " ")}.`;

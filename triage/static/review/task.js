@@ -12,7 +12,7 @@ export function prepare(api, connection, item, labels, groups) {
     labels,
     groups,
     picture: connection.insist(() => api.image(item.image)).then(decoded),
-    classes: item.suggestions.length ? connection.insist(() => classes(api, item.item)) : Promise.resolve({}),
+    classes: item.suggestions.length ? connection.insist(() => classes(api, item.prediction)) : Promise.resolve({}),
   };
   task.picture.catch(() => {}); // whoever shows it hears of it; until then it is no unhandled failure
   task.classes.catch(() => {});
