@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
 
-ODDS = (1.65, 2.1, 3.35, 6.3)
-"""Faults that are bet on, as multiples of the promised odds of an error: 8, 10, 15 and 25% where 5% are promised."""
-WEIGHTS = (0.125, 0.125, 0.25, 0.5)
+ODDS = (1.65, 2.1, 3.35, 7.0)
+"""Faults that are bet on, as multiples of the promised odds of an error: 8, 10, 15 and 27% where 5% are promised."""
+WEIGHTS = (0.1, 0.1, 0.2, 0.6)
 """How the first stakes are shared out: large faults are found within tens of audits, where each audit counts."""
-FLOOR = 25
+FLOOR = 15
 """Floor of the stakes, in units of 1/horizon. More finds late faults sooner and a fresh class's later (ADR 9 has both)."""
 RUNS = 40_000
 DOUBT = 1e-6

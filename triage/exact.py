@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import math
 
+MOST_READS = 10_000
+"""Nobody plans to read more blind before one class answers again."""
+
 
 def resumes(reads: int, errors: int, target: float, delta: float) -> bool:
     """Whether so many errors among so many reads prove precision >= target at confidence 1 - delta (Clopper-Pearson).
@@ -20,12 +23,12 @@ def resumes(reads: int, errors: int, target: float, delta: float) -> bool:
     return at_most(errors, reads, 1 - target) <= delta
 
 
-def reads_to_resume(errors: int, target: float, delta: float) -> int:
-    """The fewest reads that prove precision >= target in spite of so many errors."""
+def reads_to_resume(errors: int, target: float, delta: float, above: int = 0) -> int:
+    """The fewest reads that prove precision >= target in spite of so many errors; `above` are known to be too few."""
     _check(target, delta)
-    low, high = errors, errors + 1
-    while not resumes(high, errors, target, delta):
-        low, high = high, 2 * high
+    low, step = max(errors, above), 1
+    while not resumes(high := low + step, errors, target, delta):
+        low, step = high, 2 * step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if resumes(middle, errors, target, delta) else (middle, high)
@@ -43,12 +46,13 @@ def reads_for_resume(target: float, delta: float, precision: float, chance: floa
         raise ValueError(
             f"A class of precision {precision} cannot be expected to prove {target}: name a precision above the target."
         )
-    errors = 0
-    while at_most(errors, reads := reads_to_resume(errors, target, delta), 1 - precision) < chance:
+    errors, reads = 0, reads_to_resume(0, target, delta)
+    while at_most(errors, reads, 1 - precision) < chance:
         errors += 1
-        if reads > 1_000_000:
+        reads = reads_to_resume(errors, target, delta, above=reads)
+        if reads > MOST_READS:
             raise ValueError(
-                f"Proving {target} for a class of precision {precision} takes over a million reads: lower the target."
+                f"Proving {target} for a class of precision {precision} takes over {MOST_READS} reads: lower the target."
             )
     return reads, errors
 

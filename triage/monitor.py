@@ -104,12 +104,14 @@ def alarmed(state: State, promise: Promise) -> bool:
 
 
 def last_good(state: State) -> int | None:
-    """Draw time (microseconds) of the last audit before the likeliest change for the worse.
+    """Draw time (microseconds) of the last audit before the likeliest change for the worse; recalls begin after it.
 
-    The change and bet of the greatest likelihood. None where that is the first audit since the start or restart.
+    Of the bets whose likelihood is at least a twentieth of the best one's, the earliest change: an answer recalled in vain
+    costs a reading, one that is not recalled stays wrong. None where that is the first audit since the start or restart.
     """
-    _, at = max(zip(state.rises, state.before, strict=True), key=lambda pair: pair[0])
-    return at
+    best = max(state.rises)
+    likely = [at for rise, at in zip(state.rises, state.before, strict=True) if rise >= best - math.log(20)]
+    return None if None in likely else min(at for at in likely if at is not None)
 
 
 def interval(state: State, promise: Promise) -> tuple[float, float]:
