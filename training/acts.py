@@ -89,7 +89,7 @@ def _read(path: Path) -> Act:
 def write(data: Path, act: Act, at: str) -> None:
     """Adds an act; the caller holds the lock."""
     path = data / "uses" / f"{act.digest}.json"
-    partial = path.with_suffix(".partial")  # under the lock there is one writer; a leftover is written over
+    partial = path.with_name("partial")  # under the lock there is one writer; a leftover is written over
     with partial.open("wb") as stream:
         stream.write(content(vars(dataclasses.replace(act, at=at))))
         stream.flush()
