@@ -24,8 +24,8 @@ from triage.monitor import EPOCH, State, alarmed, interval, last_good, start, up
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 CLASSES = 10
-PUBLISHED = {0.08: 625, 0.10: 197, 0.15: 52, 0.25: 13}
-"""Median audits of the betting e-process with a mixture over all bets that we measure ourselves against."""
+REFERENCE = {0.08: 625, 0.10: 197, 0.15: 52, 0.25: 13}
+"""Median audits of a betting e-process with a mixture over all bets (Waudby-Smith and Ramdas 2024), from a fresh start."""
 LATE = (0.10, 0.15, 0.25)
 GOOD = 10_000
 READERS = 0.05
@@ -122,11 +122,11 @@ def long_run(runs: int, blocks: int = 5) -> list[dict[str, float]]:
 def fresh(runs: int) -> dict[str, dict[str, float]]:
     """Median audits from the start where the class is bad from the first."""
     found = {}
-    for error, published in PUBLISHED.items():
+    for error, reference in REFERENCE.items():
         median = float(np.median(first_alarms(Runs(PROMISE, runs, seed=5), 10_000, steady(error))))
         found[str(error)] = {
             "median": median,
-            "times_published": round(median / published, 2),
+            "times_reference": round(median / reference, 2),
             "predicted": audits_to_detect(PROMISE, error, fresh=True),
         }
     return found
@@ -147,7 +147,7 @@ def late(runs: int, fresh_medians: dict[float, float]) -> dict[str, dict[str, ob
         found[name] = {
             "median": medians,
             "times_fresh": {error: round(medians[error] / fresh_medians[error], 2) for error in LATE},
-            "times_published": {error: round(medians[error] / PUBLISHED[error], 2) for error in LATE},
+            "times_reference": {error: round(medians[error] / REFERENCE[error], 2) for error in LATE},
         }
     found["predicted"] = {"median": {error: audits_to_detect(PROMISE, error) for error in LATE}}
     return found
@@ -249,6 +249,19 @@ def cost() -> dict[str, float]:
     }
 
 
+def to_detect() -> dict[str, dict[str, list[float]]]:
+    """Median audits from a fresh start and after a long good stretch: for a class alone, and for one of several."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for classes in (1, CLASSES):
+        for m in (0.01, 0.05, 0.10):
+            promise = shared(Promise(m, PROMISE.alpha, PROMISE.horizon), classes)
+            found[f"{m}_promised_{classes}_classes"] = {
+                f"{times}_times": [audits_to_detect(promise, times * m, fresh=fresh) for fresh in (True, False)]
+                for times in (2, 3, 5)
+            }
+    return found
+
+
 def run(runs: int = 20_000) -> dict[str, object]:
     fresh_start = fresh(runs)
     return {
@@ -258,6 +271,7 @@ def run(runs: int = 20_000) -> dict[str, object]:
         "false_alarms": false_alarms(runs),
         "fresh_start": fresh_start,
         "after_10000_good_audits": late(runs // 10, {float(e): value["median"] for e, value in fresh_start.items()}),
+        "audits_to_detect_fresh_and_late": to_detect(),
         "suspended_within_3000_audits_of_2_percent_error": reviewers(runs // 4),
         "interval_missed": coverage(runs // 50),
         "last_good": recalls(runs // 50),
