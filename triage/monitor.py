@@ -6,8 +6,10 @@ an answer that nobody can check keeps no promise. Audits are fed in draw order.
 
 **The claim.** From every start, restart and block's end (each `horizon` audits), whatever happened before: the probability
 of an alarm within the next `horizon` audits is at most `alpha`, if each of them is wrong with a probability of at most
-`promise.error` given everything before it. Restarts within do no harm. With `shared(promise, classes)` for each class
-it holds for all classes of a site together, by the union bound.
+`promise.error` given everything before it. A `restart` within does no harm, however often and whenever; a second `start` is a
+second claim from there on, with an alpha of its own. So where a fault lies between two stretches of kept promises, a
+`restart` after it lets both together be one stretch. With `shared(promise, classes)` for each class the claim holds for all
+classes of a site together, by the union bound.
 
 **Proof.** Stakes rise with `wrong`, audit by audit and path by path. Draw U_t uniform and let audit t be wrong when
 U_t <= p_t, with p_t <= error chosen by anybody who sees the past: a second path, wrong when U_t <= error, is wrong wherever
