@@ -70,7 +70,7 @@ class Client:
         self._http.close()
 
     def predict(self, image: bytes, **about: str) -> dict[str, Any]:
-        """Reads one image; `about` is project, site, case, view, role."""
+        """Reads one image; `about` is project, site, case, view, role, and metadata such as `scanner="x1"`."""
         return self._call("POST", "/v1/predictions", params=about, content=image)
 
     def prediction(self, prediction_id: str, wait_s: float = 0) -> dict[str, Any]:
