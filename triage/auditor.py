@@ -99,9 +99,8 @@ class Auditor:
             return
         follows = turns.due(entry, proof, self._clock()) if proof is not None else None
         if follows is not None:
-            await self._change(site, label, entry, follows)
-            return
-        if not entry.journaled:
+            entry = await self._change(site, label, entry, follows)
+        if entry is not None and not entry.journaled:
             await self._recorder.record(_event(site, label, entry))
             entry = await self._change(site, label, entry, entry.model_copy(update={"journaled": True}))
         if entry is not None and entry.recall is not None and entry.recall.swept != "whole":
@@ -142,10 +141,13 @@ class Auditor:
                 await self._conclude(site, of, entry, before, proof)
                 return
             taken = evidence.take(before, entry, draws, site.document.audit, self._clock(), born)
-            if not taken.predictions:
+            if draws and not taken.predictions:
                 return
-            if await self._audits.take(queue, of, stored, taken.evidence.pack(), taken.predictions) is None:
-                return  # another gateway was faster and goes on
+            # Whoever dies now leaves an answered question behind, and maybe nobody in line.
+            again = evidence.decided(taken.evidence, entry)
+            body = taken.evidence.pack()
+            if await self._audits.take(queue, of, stored, body, taken.predictions, again) is None or not draws:
+                return  # another gateway was faster and goes on, or nobody is in line
             for result, count in taken.results.items():
                 self._metrics.audits.labels(site.project, site.name, of.label, result).inc(count)
 

@@ -134,13 +134,18 @@ class RedisAudits:
         )
         return [Stored((version or b"").decode(), body) for version, body in found]
 
-    async def take(self, queue: str, of: Class, stored: Stored, body: bytes, taken: Sequence[str]) -> Stored | None:
-        """Puts evidence in the place of `stored` and takes these draws out of line; None when another was faster."""
+    async def take(
+        self, queue: str, of: Class, stored: Stored, body: bytes, taken: Sequence[str], again: bool = False
+    ) -> Stored | None:
+        """Puts evidence in the place of `stored` and takes these draws out of line; None when another was faster.
+
+        The class stays among the `drawn` while somebody is in line, or when it is to be looked at `again`.
+        """
         after = Stored(nonce(), body)
         keys = [key(queue, f"{kind}:{of}") for kind in ("evidence", "line", "taken")]
         keys += [key(queue, "drawn"), *(_draw(queue, prediction) for prediction in taken)]
         (done,) = await self._reviews.run(
-            script("evidence", keys, stored.version, after.version, body, str(of), REMEMBERED, *taken)
+            script("evidence", keys, stored.version, after.version, body, str(of), REMEMBERED, int(again), *taken)
         )
         return after if done else None
 

@@ -2,16 +2,16 @@
 -- gateway was faster.
 -- KEYS evidence, line, taken, pending classes, then the draw of each prediction
 -- ARGV version that was read or '', new version, new evidence, the class's name among the pending, draws to remember,
---      predictions...
+--      1 to keep the class among the pending though nobody waits, predictions...
 local version = redis.call('HGET', KEYS[1], 'version')
 if (version or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'body', ARGV[3])
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   local at = redis.call('ZSCORE', KEYS[2], ARGV[i])
   if at then
     redis.call('ZREM', KEYS[2], ARGV[i])
     redis.call('ZADD', KEYS[3], at, ARGV[i])
-    if redis.call('HINCRBY', KEYS[i - 1], 'open', -1) <= 0 then redis.call('DEL', KEYS[i - 1]) end
+    if redis.call('HINCRBY', KEYS[i - 2], 'open', -1) <= 0 then redis.call('DEL', KEYS[i - 2]) end
   end
 end
 local surplus = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[5])
@@ -20,5 +20,9 @@ if surplus > 0 then
   redis.call('HSET', KEYS[1], 'floor', last[2])
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, surplus - 1)
 end
-if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('SREM', KEYS[4], ARGV[4]) end
+if ARGV[6] == '1' then
+  redis.call('SADD', KEYS[4], ARGV[4])
+elseif redis.call('ZCARD', KEYS[2]) == 0 then
+  redis.call('SREM', KEYS[4], ARGV[4])
+end
 return 1
