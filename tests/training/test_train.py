@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from model_store import bundle as bundles
-from model_store import rules
+from model_store import keys, rules, signing
 from model_store.engine import Engine
 from model_store.errors import BundleError, DocumentError, ProviderUnavailable
 from secondreader import main
@@ -64,6 +64,7 @@ def test_the_recipe_in_the_manifest_is_the_one_that_trained(trained: Trained) ->
 def test_certified_rules_answer_right_on_test_images(trained: Trained) -> None:
     made = certify.run(trained.result.bundle, trained.recipe, trained.data)
     assert rules.find(trained.data, made.digest) == made
+    signing.check(made, rules.path_of(trained.data, made.digest), keys.trusted_folder(trained.data))
     states = {label: rule.state for label, rule in made.classes.items()}
     assert states == {"blue": "automatic", "green": "automatic", "red": "automatic", "grey": "human"}
     found = evaluate.run(trained.result.bundle, made, trained.recipe)
