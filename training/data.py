@@ -57,7 +57,7 @@ class DataSet:
             if name == "certify" and self.spent:
                 raise DataError(
                     f"no fresh image is left to certify on: {self.spent:,} have certified before and may only train "
-                    "now; add images that nothing has used, and train the next version"
+                    "now; add images that nothing has used, or repeat the very promise that they certified"
                 )
             raise DataError(f"the split {name} is empty; add images, or give it a larger share")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from model_store.errors import DocumentError
 from tests.bundles import picture
@@ -13,6 +15,7 @@ from training import data, recipe
 from training.errors import DataError
 from training.images import UNKNOWN, truth
 from training.recipe import Data, Recipe, Shares
+from training.splits import one_per_case
 
 
 def _recipe(source: Path, **knobs: object) -> Recipe:
@@ -109,3 +112,77 @@ def test_shares_are_the_recipes(tmp_path: Path) -> None:
     shares = Shares(train=0.97, tune=0.01, certify=0.01, test=0.01)
     found = data.load(_recipe(_folder(tmp_path / "photos"), shares=shares))
     assert len(found.parts["train"]) > 70
+
+
+def _photos(root: Path, kinds: int) -> list[Path]:
+    """`kinds` different pictures as PNG, and each again as JPEG under another name."""
+    rng = np.random.default_rng(3)
+    made = []
+    for kind in range(kinds):
+        shapes = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).resize((160, 130))
+        for ending in ("png", "jpg"):
+            made.append(root / f"{kind}.{ending}")
+            shapes.save(made[-1])
+    return made
+
+
+def test_images_that_look_the_same_share_a_split_and_certify_once(tmp_path: Path) -> None:
+    names = [path.name for path in _photos(tmp_path, 40)]
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label\n" + "".join(f"{name},a\n" for name in names))
+    found = data.load(_recipe(path))
+    for split, part in found.parts.items():
+        stems = [image.source.stem for image in part if isinstance(image.source, Path)]
+        assert all(stems.count(stem) == 2 for stem in stems), split
+        assert len(one_per_case(part, seed=1)) == len(set(stems))
+    apart = data.load(_recipe(path, near_duplicates=0))
+    assert any(
+        len({image.source.stem for image in part if isinstance(image.source, Path)}) * 2 != len(part)
+        for part in apart.parts.values()
+    )
+
+
+def test_images_that_look_the_same_in_train_and_in_certify_are_refused(tmp_path: Path) -> None:
+    _photos(tmp_path, 1)
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label,split\n0.png,a,train\n0.jpg,a,certify\n")
+    with pytest.raises(
+        DataError, match=r"0\.png and 0\.jpg look the same, and are in train and in certify; give all of it"
+    ):
+        data.load(_recipe(path))
+    path.write_text("path,label,split\n0.png,a,train\n0.jpg,a,tune\n")  # a model may learn from both
+    assert len(data.load(_recipe(path)).parts["tune"]) == 1
+
+
+def test_a_radius_that_joins_too_much_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    rng = np.random.default_rng(0)
+    shapes = np.asarray(Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).resize((64, 64)))
+    for index in range(30):
+        noisy = np.clip(shapes + rng.normal(0, 1, shapes.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(tmp_path / "a" / f"{index}.png")
+    sentence = r"30 of the 30 cases look the same in a chain \(such as .*\.png and .*\.png\).*; lower data\.near_dup"
+    with pytest.raises(DataError, match=sentence):
+        data.load(_recipe(tmp_path))
+    assert sum(map(len, data.load(_recipe(tmp_path, near_duplicates=0)).parts.values())) == 30
+
+
+def test_chosen_images_and_what_belongs_to_them_only_train(tmp_path: Path) -> None:
+    count = 120
+    lines = [
+        f"{i}.png,a,{'p7' if i in (1, 2) else ''},{'chosen' if i % 3 == 1 else 'stream' if i % 3 else ''}\n"
+        for i in range(count)
+    ]
+    found = data.load(_recipe(_csv(tmp_path, "path,label,case,drawn\n" + "".join(lines), files=count)))
+    picked = {f"{i}.png" for i in range(1, count, 3)} | {"2.png"}
+    for split in ("tune", "certify", "test"):
+        names = {image.source.name for image in found.parts[split] if isinstance(image.source, Path)}
+        assert names
+        assert not names & picked
+
+
+@pytest.mark.parametrize("split", ["tune", "certify"])
+def test_an_empty_split_is_one_sentence(tmp_path: Path, split: str) -> None:
+    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n1.png,a,test\n")))
+    with pytest.raises(DataError, match=f"the split {split} is empty; add images, or give it a larger share"):
+        found.require(split)
