@@ -46,9 +46,9 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
         with Stack(made.data, PORT if is_free(PORT) else free_ports(1)[0]) as stack:
             gateway = made.start(stack)
             sent = made.stream(gateway, sample.images("test"))
-            reviewed = made.review(gateway, sent)
+            read = made.review(gateway, sent)
             checked = made.audit(gateway, sent)
-            summary = account(made, sent, {"reviewed": reviewed, **checked})
+            summary = account(made, sent, {**read, **checked})
             path = write_summary(folder, summary)
             _show(console, summary, path)
             if as_json:
@@ -58,7 +58,8 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
                 _until_told_to_stop()
     except (StartError, HandlersError, ModelStoreError) as error:
         raise click.ClickException(str(error)) from None
-    kept = reviewed == REVIEWED and not checked["lost"] and not checked["disagreements"]
+    kept = read["reviewed"] == REVIEWED and read["audits"]["read"] == read["audits"]["drawn"]
+    kept = kept and not checked["lost"] and not checked["disagreements"]
     upper, target = summary["precision_upper_95"], summary["target"]
     raise SystemExit(0 if kept and upper is not None and upper >= target else 1)
 
@@ -124,6 +125,11 @@ def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
         f"{unseen['answered_automatically']} of {unseen['images']} answered automatically",
     )
     triage.add_row("reviewed by a person", str(summary["reviewed"]))
+    audits = summary["audits"]
+    triage.add_row(
+        "answers drawn for a blind reading",
+        f"{audits['drawn']}, read again by a second person {audits['read_again']}, corrected {audits['corrected']}",
+    )
     triage.add_row("lost", str(summary["lost"]))
     triage.add_row("records that explain themselves", f"{summary['explained'] - summary['disagreements']:,}")
     triage.add_row("seconds", ", ".join(f"{stage} {seconds}" for stage, seconds in summary["seconds"].items()))

@@ -22,22 +22,24 @@ from embedded.declare import go_live
 from embedded.process import StartError
 from embedded.stack import Gateway, Stack
 from model_store.bundle import Bundle
-from model_store.record import PredictionRecord
+from model_store.record import PredictionRecord, Record, VerdictRecord
 from model_store.rules import Rules
 from training import sample
 from training.binomial import upper_bound
 from training.images import LabelledImage
 from training.recipe import Recipe
+from triage.audit_key import audit_key
 from triage.catalog import Catalog
-from triage.client import Client
+from triage.client import Client, LeasedItem
 from triage.explain import explain
 from triage.export import export
+from triage.ids import reading_id
 from triage.journal import nodes, read
 
 CLIENTS = 8
 MARK = "made-by-demo.txt"
 REVIEWED = 25
-REVIEWER = "demo reviewer"
+REVIEWER, SECOND = "demo reviewer", "second demo reviewer"
 
 
 @dataclass
@@ -95,20 +97,35 @@ class Demo:
             predictions = list(pool.map(lambda image: client.predict(image.encoded()), images))
         return list(zip(images, predictions, strict=True))
 
-    def review(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> int:
-        """Answers a few items with the truth, as a person would, and sees them become final."""
-        truth = {prediction["id"]: image for image, prediction in sent}
-        with self.stage("review", f"Reviewing {REVIEWED} images of the queue"), Client(gateway.url) as client:
-            reviewed = 0
-            while reviewed < REVIEWED and (items := client.lease("default.review", REVIEWER, REVIEWED - reviewed)):
-                for item in items:
-                    if item.item not in truth:  # a given Redis may hold what others wait for
-                        client.skip(item)
-                        continue
+    def review(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> dict[str, Any]:
+        """Answers with the truth, as people would: what is read blind, which comes first, then a few items that wait for an
+        answer, and sees those become final. What the first reader's word does not confirm a second one reads."""
+        reviewed, readings = 0, Counter[str]()
+        words = f"Reading the audits, and {REVIEWED} images of the queue"
+        with self.stage("review", words), Client(gateway.url) as client:
+            for reviewer, wanted in ((REVIEWER, REVIEWED), (SECOND, 0)):
+                for item, image in _taken(client, reviewer, sent):
+                    if not item.blind and wanted == 0:
+                        client.give_back(item)
+                        break
                     client.shown(item)
-                    client.answer(item, present=sorted(truth[item.item].present))
-                    reviewed += client.prediction(item.item, wait_s=5)["final"]["by"] == "people"
-            return reviewed
+                    client.answer(item, present=sorted(image.present))
+                    if item.blind:
+                        readings[reviewer] += 1
+                    else:
+                        wanted -= 1
+                        reviewed += client.prediction(item.item, wait_s=5)["final"]["by"] == "people"
+        records = self._records()
+        audits = {
+            "drawn": sum(bool(each.drawn) for each in records if isinstance(each, PredictionRecord)),
+            "read": readings[REVIEWER],
+            "read_again": readings[SECOND],
+            "corrected": sum(each.corrects for each in records if isinstance(each, VerdictRecord)),
+        }
+        return {"reviewed": reviewed, "audits": audits}
+
+    def _records(self) -> list[Record]:
+        return [record for node in nodes(self.data / "journal") for _, record in read(node)]
 
     def audit(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> dict[str, int]:
         """Looks for every prediction again: through GET, in the exported log, and by deciding it once more."""
@@ -119,14 +136,26 @@ class Demo:
             export(self.data / "journal", self.folder / "log")
             logged = set(pq.read_table(self.folder / "log" / "predictions", columns=["id"])["id"].to_pylist())
             catalog = Catalog(self.data)
-            records = [
-                record
-                for node in nodes(self.data / "journal")
-                for _, record in read(node)
-                if isinstance(record, PredictionRecord)
-            ]
-            disagree = sum(not explain(record, catalog).agrees for record in records)
+            records = [record for record in self._records() if isinstance(record, PredictionRecord)]
+            key = audit_key(self.data / "control")
+            disagree = sum(not explain(record, catalog, key).agrees for record in records)
         return {"lost": len(ids - found) + len(ids - logged), "explained": len(records), "disagreements": disagree}
+
+
+def _taken(
+    client: Client, reviewer: str, sent: list[tuple[LabelledImage, dict[str, Any]]]
+) -> Iterator[tuple[LeasedItem, LabelledImage]]:
+    """Items of the queue, one after the other, each with the image it is of: a blind one does not name its prediction."""
+    images: dict[str, LabelledImage] = {}
+    for image, prediction in sent:
+        readings = (("audit", 1), ("audit", 2), ("review", 2))
+        images |= dict.fromkeys((prediction["id"], *(reading_id(prediction["id"], *each) for each in readings)), image)
+    while items := client.lease("default.review", reviewer):
+        for item in items:
+            if item.item in images:
+                yield item, images[item.item]
+            else:  # a given Redis may hold what others wait for
+                client.skip(item)
 
 
 def account(demo: Demo, sent: list[tuple[LabelledImage, dict[str, Any]]], extra: dict[str, Any]) -> dict[str, Any]:

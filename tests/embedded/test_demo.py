@@ -28,12 +28,16 @@ def test_the_account_of_a_run_adds_up(tmp_path: Path) -> None:
     with Stack(demo.data, free_ports(1)[0]) as stack:
         gateway = demo.start(stack)
         sent = demo.stream(gateway, sample.images("test")[::SHARE])
-        reviewed = demo.review(gateway, sent)
+        read = demo.review(gateway, sent)
         checked = demo.audit(gateway, sent)
-    found = account(demo, sent, {"reviewed": reviewed, **checked})
+    found = account(demo, sent, {**read, **checked})
 
     assert found["images"] == len(sent) == sum(found["routes"].values())
     assert found["reviewed"] == REVIEWED
+    audits = found["audits"]
+    assert (
+        audits["drawn"] == audits["read"] >= audits["read_again"] == audits["corrected"]
+    )  # two who know the truth agree
     assert found["lost"] == found["disagreements"] == 0
     assert found["explained"] == len(sent)
     assert found["model"] == {"bundle": bundle.digest, "rules": rules.digest}
