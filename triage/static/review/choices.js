@@ -72,7 +72,7 @@ export class Choices {
     box.setAttribute("aria-label", choice.plain ? "Labels" : `Labels: ${group.id}`);
     if (choice.groups.length > 1) {
       const heading = made("h3", "", group.id.replaceAll(/[_.-]/g, " "));
-      heading.append(made("span", "", exclusive ? "choose one" : "choose any"));
+      heading.append(made("span", "", exclusive ? "choose one" : choice.blind ? "each present or absent" : "choose any"));
       box.append(heading);
     }
     box.append(...group.labels.map((label) => this.#row(label, choice.keys.get(label.id), exclusive, known.get(label.id))));

@@ -93,8 +93,7 @@ export class Reading {
     const blind = Boolean(task?.item.blind);
     hooks.screen.dataset.blind = String(blind);
     hooks.whyTitle.textContent = blind ? BLIND.title : WHY;
-    const every = blind && !this.choice.plain ? [BLIND.every] : [];
-    hooks.reasons.replaceChildren(...(blind ? [BLIND.why, ...every] : (task?.item.reasons ?? []).map(inWords)).map(line));
+    hooks.reasons.replaceChildren(...(blind ? [BLIND.why] : (task?.item.reasons ?? []).map(inWords)).map(line));
     hooks.rest.hidden = !this.choice?.canRest;
   }
 

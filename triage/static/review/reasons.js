@@ -21,8 +21,7 @@ export const WHY = "Why a person reads this";
 /** What stands there instead of reasons when the reading is blind. */
 export const BLIND = Object.freeze({
   title: "A blind reading",
-  why: "What the model said and why you are asked stay hidden, so that the answer is yours alone.",
-  every: "Every label wants an answer: present or absent.",
+  why: "What the model said is hidden, so that the answer is yours alone.",
 });
 
 /** The sentence for a reason; one that a newer service sends is shown by its name. */
