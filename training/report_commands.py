@@ -110,10 +110,10 @@ def _show_plan(made: Plan) -> None:
     table = Table(
         title=f"{made.images:,} certification images, {work.rate:g} images an hour (busiest hour x {work.peak:g}), "
         f"{work.seconds:g} s each, {work.within:.0%} read within {work.wait:g} min",
-        caption=f"from {made.tune:,} tuning images, {made.draws} simulated certifications a promise; in brackets what "
+        caption=f"from {made.tune:,} tuning images, {made.draws} simulated certifications a promise; below each what "
         "nine of ten of them give",
     )
-    headings = ("promise", "% answered", "wrong in 1,000", "readers", "reading a day", "errors a day")
+    headings = ("promise", "% answered", "wrong in 1,000", "readers", "hours a day", "errors a day")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "promise" else "right", no_wrap=heading == "promise")
     if work.wage is not None:
@@ -123,10 +123,10 @@ def _show_plan(made: Plan) -> None:
     for row in made.rows:
         promise = row.promise
         table.add_row(
-            f"≥ {promise.target:g} at {1 - promise.delta:.0%}",
+            f"≥ {promise.target:g}\nat {1 - promise.delta:.0%}",
             _range(promise.share, 100, 0),
             _range(promise.errors, 1, 1) if promise.errors else "",
-            f"{row.costs.people} ({row.few}–{row.many})",
+            f"{row.costs.people}\n{row.few}–{row.many}",
             *_day(row.costs),
         )
     Console().print(table)
@@ -134,9 +134,9 @@ def _show_plan(made: Plan) -> None:
 
 def _range(estimate: Estimate, scale: float, digits: int) -> str:
     mean, low, high = (f"{scale * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
-    return f"{mean} ({low}–{high})"
+    return f"{mean}\n{low}–{high}"
 
 
 def _day(costs: Costs) -> tuple[str, ...]:
-    money = () if costs.money is None else (f"{costs.money:,.2f}",)
-    return (f"{costs.reading_hours:,.1f} h", f"{costs.errors:,.1f}", *money)
+    money = () if costs.money is None else (f"{costs.money:,.0f}",)
+    return (f"{costs.reading_hours:,.1f}", f"{costs.errors:,.1f}", *money)
