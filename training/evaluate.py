@@ -76,7 +76,7 @@ class Evaluation:
 
 def run(bundle: Bundle, rules: Rules, recipe: Recipe, dataset: DataSet | None = None) -> Evaluation:
     """Scores the test images, decides, and writes a report beside the bundle."""
-    dataset = dataset or data.load(recipe)
+    dataset = dataset or data.load(recipe, bundle=bundle)
     found = evaluate(bundle, rules, score(bundle, dataset.parts["test"], rules.provider, "testing"))
     report.write(bundle, f"test-{rules.digest.removeprefix('sha256:')[:12]}", found.to_dict())
     return found

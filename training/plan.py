@@ -160,7 +160,7 @@ def run(
     Raises a ModelStoreError for everything its caller can mend.
     """
     check(targets, deltas, images, draws)
-    dataset = data.load(recipe)
+    dataset = data.load(recipe, bundle=bundle)
     images = images or len(one_per_case(dataset.parts["certify"], recipe.seed)) or 1
     tune = score(bundle, one_per_case(dataset.parts["tune"], recipe.seed), recipe.certification.provider, "tuning")
     grid = list(product(targets, deltas or (recipe.certification.delta,)))
