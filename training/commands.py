@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,14 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
 @click.option("--site", "sites", multiple=True, help="Site that the images come from; may be repeated.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What the model will be served on.")
 @click.option(
+    "--from-log",
+    "from_log",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Certify on what was read blind in operation: a folder that `secondreader log export` wrote.",
+)
+@click.option("--rules", "digest", help="With --from-log: digest of the rules under which it was drawn.")
+@click.option("--since", type=click.DateTime(), help="With --from-log: only images received from then on (UTC).")
+@click.option(
     "--key", type=click.Path(path_type=Path), envvar="SECONDREADER_SIGNING_KEY",
     help="Private key that signs the rules; without, the data folder's own.",
 )  # fmt: skip
@@ -78,17 +87,26 @@ def certify(
     recipe: Path | None,
     sites: tuple[str, ...],
     key: Path | None,
+    from_log: Path | None,
+    digest: str | None,
+    since: datetime.datetime | None,
     as_json: bool,
     **promise: Any,
 ) -> None:
     """From a bundle and fresh data to rules, then what they do on the test images.
 
-    BUNDLE is a bundle's folder, or `name/version` in the data folder.
+    BUNDLE is a bundle's folder, or `name/version` in the data folder. With --from-log the evidence is what people read in
+    operation of the classes that gathered it, and only those change.
     """
+    if (from_log is None) != (digest is None) or (since and from_log is None):
+        raise click.UsageError(
+            "--from-log FOLDER goes with --rules DIGEST, the rules under which the readings were drawn"
+        )
     with _plainly():
         from training import certify as certification
         from training import data as datasets
-        from training import evaluate
+        from training import evaluate, ledger
+        from training import from_log as readings
         from training.recipe import from_dict
 
         opened = _bundle(bundle, data)
@@ -96,14 +114,43 @@ def certify(
         chosen = _recipe(recipe) if recipe else from_dict(carried, f"{opened.folder}/manifest.json: provenance.recipe")
         changes = {key: value for key, value in {**promise, "sites": sites}.items() if value}
         chosen = dataclasses.replace(chosen, certification=dataclasses.replace(chosen.certification, **changes))
-        dataset = datasets.load(chosen)
-        rules = certification.run(opened, chosen, data, dataset, key)
+        dataset = datasets.load(chosen, data, opened)
+        if from_log is None or digest is None:
+            rules = certification.run(opened, chosen, data, dataset, key)
+        else:
+            rules = readings.run(opened, chosen, data, from_log, digest, since, key, dataset)
         evaluation = evaluate.run(opened, rules, chosen, dataset)
+        ledger.record(
+            data, "test", dataset.parts["test"], ledger.of_bundle(opened, chosen), chosen.data.near_duplicates
+        )
     if as_json:
         found = {"digest": rules.digest, "rules": rules.model_dump(mode="json"), "test": evaluation.to_dict()}
         click.echo(json.dumps(found, indent=1))
     else:
         _show_rules(rules, evaluation)
+
+
+@click.command()
+@_data
+@_json
+def uses(data: Path, as_json: bool) -> None:
+    """What images have been used for: what trained, tuned, certified and tested which model, and when."""
+    with _plainly():
+        from training.acts import read
+
+        acts = [act.to_dict() for act in read(data)]
+    if as_json:
+        click.echo(json.dumps(acts, indent=1))
+        return
+    table = Table(title=f"{data}/uses")
+    for heading in ("when (UTC)", "use", "model", "images", "act"):
+        table.add_column(heading, justify="right" if heading == "images" else "left")
+    for act in acts:
+        use = act["purpose"] + (" (set aside)" if act["planned"] else "")
+        model, when = act["of"].get("model", ""), act["at"][:16].replace("T", " ")
+        table.add_row(when, use, model, f"{act['images']:,}", act["digest"][:12])
+    console = Console()
+    console.print(table if acts else f"{data}/uses: nothing has been used yet")
 
 
 def _recipe(path: Path) -> Recipe:
@@ -127,10 +174,18 @@ def _show_training(result: TrainResult) -> None:
     table.add_row("for people alone (training images)", few or "none")
     table.add_row("images", ", ".join(f"{split} {count:,}" for split, count in result.images.items()))
     table.add_row("accuracy where there is a head, tune", f"{result.accuracy:.3f}")
+    for check in model.gate.checks if model.gate else ():
+        row = f"{check.rejected:.2f} (AUROC {check.auroc:.3f}, {check.images:,} images)"
+        table.add_row(f"gate rejects, {check.name.replace('_', ' ')}", row)
     table.add_row("largest difference to torch", f"{result.parity:.1e}")
     table.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     console = Console()
     console.print(table)
+    if model.gate is None:
+        console.print("no gate (typicality.prototypes = 0): images unlike the training set are answered like any other")
+    elif result.gate_lacks:
+        reasons = "; ".join(result.gate_lacks)
+        console.print(f"the gate is NOT VALIDATED, do not count on it against unlike images: {reasons}", soft_wrap=True)
     console.print(f"next: secondreader certify {model.name}/{model.version}")
 
 

@@ -95,6 +95,26 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
     )  # which classes are attempted sets the level that vetoes are chosen for
 
 
+def among_firings(table: DecisionTable, tune: Scores, reads: Integers, target: Doubles, knobs: Certification) -> Plan:
+    """The tests on images drawn among firings at the table's sampling thresholds; reads and target `[C]`.
+
+    Vetoes stay as the table has them. A class without reads is not attempted.
+    """
+    lowest = np.where((reads > 0) & ~np.isnan(table.sampling), table.sampling, np.float32(np.inf)).astype(np.float32)
+    points = above(table, tune, lowest)
+    points = points.only(free(table, tune, points))
+    found = sweep(points, lowest, knobs.candidates)
+    scale = reads / np.maximum(np.diff(points.start), 1)
+    nothing = absence.candidates(table, tune, 0, knobs)
+
+    def hopes(level: float) -> Doubles:
+        return found.best(found.chance(scale, target, level))
+
+    attempted, size = _Claims(hopes, knobs.min_chance).share(knobs.delta)
+    candidates = found.candidates(found.chance(scale, target, knobs.delta / size))
+    return Plan(table.veto, attempted, candidates, target, size, knobs.delta, nothing)
+
+
 def _share(made: Plan, hopes: Callable[[float], Doubles], knobs: Certification) -> Plan:
     """Which claims are attempted, and what part of delta each has."""
     absent, heads = made.absence, len(made.veto)
@@ -150,9 +170,10 @@ class _Sweep:
     start: npt.NDArray[np.intp]
     """`[C + 1]`"""
 
-    def chance(self, scale: float, target: Doubles, level: float) -> Doubles:
-        """`[T]`: to pass, with `scale` certification images for each tuning image; target `[C]`."""
-        future = np.round(self.firings * scale).astype(np.int64)
+    def chance(self, scale: float | Doubles, target: Doubles, level: float) -> Doubles:
+        """`[T]`: to pass, with `scale` (for all, or `[C]`) certification images for each tuning image; target `[C]`."""
+        each = np.broadcast_to(scale, target.shape)[self.column]
+        future = np.round(self.firings * each).astype(np.int64)
         return chance_to_pass(self.firings, self.errors, future, target[self.column], level)
 
     def best(self, values: Doubles) -> Doubles:
