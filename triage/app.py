@@ -28,12 +28,13 @@ from triage.recall import Recalls
 from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
-from triage.routes import control, operations, predictions, reviewing
+from triage.routes import control, monitoring, operations, predictions, reviewing
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
 from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
 from triage.settings import Settings
+from triage.suspensions import Suspensions
 from triage.torchserve_classifier import TorchServeClassifier
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,14 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
             app.state.parts.stopping.set()
 
     app = FastAPI(title="Second Reader", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    for router in (predictions.images, predictions.router, reviewing.router, control.router, operations.router):
+    for router in (
+        predictions.images,
+        predictions.router,
+        reviewing.router,
+        control.router,
+        monitoring.router,
+        operations.router,
+    ):
         app.include_router(router)
     operations.mount_static(app)
     install(app)
@@ -93,9 +101,10 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, catalog, recorder)
-    auditor = Auditor(sites, reviews, recorder, recalls, metrics, settings.control_stale_s)
+    suspensions = Suspensions(sites, recorder, recalls, settings.control_stale_s)
+    auditor = Auditor(sites, reviews, recorder, suspensions, metrics)
     await recorder.step()
-    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning, auditor)
+    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning, suspensions)
 
     async def poll() -> None:
         await asyncio.to_thread(sites.poll)

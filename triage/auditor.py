@@ -1,9 +1,7 @@
 """Keeps the promise honest: weighs what the readers say, suspends, recalls, and lets a class earn its way back.
 
-A background step of every gateway; any number of them may run at once and any may die between two lines. What is decided
-lies in the standing document (compare-and-swap), and what is to follow from it, an event in the journal and a recall, is marked
-there until it is done, so that the next turn of any gateway goes on. Redis only holds the evidence, which the journal can make
-again.
+A background step of every gateway; any number of them may run at once and any may die between two lines. Redis only holds the
+evidence, which the journal can make again; what is decided lies in the standing document (suspensions.py).
 """
 
 from __future__ import annotations
@@ -14,20 +12,18 @@ import time
 import uuid
 from collections.abc import Callable
 
-from model_store.record import EventRecord
 from model_store.rules import Certificate
 from triage import evidence, monitor, turns
-from triage.control import Control, Site
-from triage.errors import PreconditionFailed
+from triage.control import Control, Site, promised
 from triage.evidence import Evidence
-from triage.ids import derived_id, new_id, now_us
+from triage.ids import new_id, now_us
 from triage.metrics import Metrics
-from triage.recall import Doubt, Recalls
 from triage.recorder import Recorder
 from triage.redis_audits import Class, RedisAudits, Stored
 from triage.redis_reviews import RedisReviews
 from triage.review import queue_of
-from triage.standing import ClassStanding, Standing
+from triage.standing import ClassStanding
+from triage.suspensions import Suspensions, entry_of
 
 log = logging.getLogger(__name__)
 _PAGE = 200
@@ -40,17 +36,15 @@ class Auditor:
     """One object for the life of the gateway; `step` is its background task."""
 
     def __init__(
-        self, control: Control, reviews: RedisReviews, recorder: Recorder, recalls: Recalls, metrics: Metrics,
-        stale_s: float, clock: Callable[[], int] = now_us,
+        self, control: Control, reviews: RedisReviews, recorder: Recorder, suspensions: Suspensions, metrics: Metrics,
+        clock: Callable[[], int] = now_us,
     ) -> None:  # fmt: skip
         self._control = control
         self._reviews = reviews
         self._audits = RedisAudits(reviews)
         self._recorder = recorder
-        self._recalls = recalls
+        self._suspensions = suspensions
         self._metrics = metrics
-        self._settle_us = round(1e6 * (stale_s + 5))
-        """After so long every gateway knows of a suspension, or lets nothing answer; what it had begun is done."""
         self._clock = clock
         self._all_at = float("-inf")
 
@@ -67,7 +61,7 @@ class Auditor:
         sites = {(site.project, site.name): site for site in self._control.sites}
         for site in sites.values():
             for label in site.standing.classes if site.standing else ():
-                await self._follow(site, label)
+                await self._suspensions.follow(site, label)
         born = await self._born()
         if born is None:
             return
@@ -90,32 +84,6 @@ class Auditor:
         if self._recorder.behind or self._recorder.epoch != epoch:
             return None
         return (uuid.UUID(epoch).int >> 80) * 1000
-
-    async def _follow(self, site: Site, label: str) -> None:
-        """What a class's standing asks for: the next one, its event, its recall."""
-        proof = site.proofs.get(label)
-        entry = _entry(self._now(site), label)
-        if entry is None:
-            return
-        follows = turns.due(entry, proof, self._clock()) if proof is not None else None
-        if follows is not None:
-            entry = await self._change(site, label, entry, follows)
-        if entry is not None and not entry.journaled:
-            await self._recorder.record(_event(site, label, entry))
-            entry = await self._change(site, label, entry, entry.model_copy(update={"journaled": True}))
-        if entry is not None and entry.recall is not None and entry.recall.swept != "whole":
-            await self._recall(site, label, entry)
-
-    async def _recall(self, site: Site, label: str, entry: ClassStanding) -> None:
-        assert entry.recall is not None
-        settled = self._clock() > (entry.suspended_at or entry.since) + self._settle_us
-        if entry.recall.swept == "once" and not settled:
-            return
-        doubt = Doubt(site.project, site.name, label, entry.recall)
-        count = await self._recalls.sweep(doubt, site.document.audit.recall_items)
-        log.warning("answers are recalled", extra={"site": site.name, "label": label, "answers": count})
-        swept = entry.recall.model_copy(update={"swept": "whole" if settled else "once"})
-        await self._change(site, label, entry, entry.model_copy(update={"recall": swept}))
 
     async def _weigh(self, site: Site, of: Class, born: int) -> None:
         """Takes what is decided from the head of a class's line, and acts when that answers the question."""
@@ -153,9 +121,9 @@ class Auditor:
 
     async def _entered(self, site: Site, label: str, proof: Certificate) -> ClassStanding | None:
         """The class's standing; one is begun with the first draw, so that a later change of its rules is noticed."""
-        entry = _entry(self._now(site), label)
+        entry = entry_of(self._suspensions.now(site), label)
         if entry is None:
-            entry = await self._change(site, label, None, ClassStanding(state="watching", rule=proof.rule))
+            entry = await self._suspensions.change(site, label, None, ClassStanding(state="watching", rule=proof.rule))
         return entry if entry is not None and turns.due(entry, proof, self._clock()) is None else None
 
     async def _begun(self, site: Site, entry: ClassStanding, proof: Certificate, stored: Stored) -> Evidence | None:
@@ -165,33 +133,16 @@ class Auditor:
             return None
         if found is not None and (found.epoch, found.rule) == (entry.epoch, entry.rule):
             return found
-        promise = evidence.promised(proof, site.document.audit, len(site.proofs))
+        promise = promised(proof, site.document.audit, len(site.proofs))
         watch = None if entry.state == "suspended" else await asyncio.to_thread(monitor.start, promise)
         return evidence.begin(entry, watch)
 
     async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Certificate) -> None:
         after = turns.concluded(entry, found, proof, self._clock())
-        changed = await self._change(site, of.label, entry, after)
+        changed = await self._suspensions.change(site, of.label, entry, after)
         if changed is not None:
             log.warning("class changed state", extra={"site": site.name, "label": of.label, "state": after.state})
-            await self._follow(self._now(site), of.label)
-
-    async def _change(
-        self, site: Site, label: str, before: ClassStanding | None, after: ClassStanding
-    ) -> ClassStanding | None:
-        """Puts `after` in the place of `before`; None when somebody else has put something else there meanwhile."""
-
-        def swap(standing: Standing) -> Standing:
-            return standing.with_class(label, after) if standing.classes.get(label) == before else standing
-
-        try:
-            stands = await asyncio.to_thread(self._control.change_standing, site, swap)
-        except PreconditionFailed:  # the site's document changed: judge again by the new one
-            return None
-        return after if stands.classes.get(label) == after else None
-
-    def _now(self, site: Site) -> Site:
-        return self._control.site(site.project, site.name)
+            await self._suspensions.follow(self._suspensions.now(site), of.label)
 
     async def show(self) -> None:
         """Sets the gauges of every automatic class, and forgets those of classes that are none any more."""
@@ -211,17 +162,3 @@ class Auditor:
 
 def _entry(site: Site, label: str) -> ClassStanding | None:
     return site.standing.classes.get(label) if site.standing else None
-
-
-def _event(site: Site, label: str, entry: ClassStanding) -> EventRecord:
-    detail = {**entry.evidence, "why": entry.why, "rule": entry.rule, "epoch": str(entry.epoch)}
-    if entry.reads is not None:
-        detail |= {"reads": str(entry.reads), "errors_allowed": str(entry.errors_allowed)}
-    if entry.state == "suspended" and entry.recall is not None:
-        detail |= {"recall": entry.recall.id, "recalled_after": str(entry.recall.after)}
-    if entry.until is not None:
-        detail |= {"until": str(entry.until)}
-    return EventRecord(
-        id=derived_id("standing", site.project, site.name, label, str(entry.epoch), str(entry.since)), name=entry.event,
-        project=site.project, site=site.name, subject=label, actor=entry.by, detail=detail, at=entry.since,
-    )  # fmt: skip

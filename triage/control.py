@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -24,9 +25,11 @@ from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import Certificate, Rules, assist_rules
 from triage import documents, standing, validity
+from triage.bets import Promise, shared
 from triage.catalog import Catalog
 from triage.documents import etag
 from triage.errors import NotFound
+from triage.exposure import Exposure, exposure
 from triage.ids import now_us
 from triage.standing import Standing, certified
 
@@ -79,6 +82,11 @@ class SiteDocument(BaseModel):
     audit: AuditPolicy = AuditPolicy()
 
 
+def promised(certificate: Certificate, policy: AuditPolicy, classes: int) -> Promise:
+    """What the monitor holds a class to; the site's false alarms are shared among its automatic classes."""
+    return shared(Promise(round(1 - certificate.target, 9), policy.false_alarms, policy.horizon), classes)
+
+
 @dataclass(frozen=True)
 class Site:
     """A site's document with everything it names, opened and checked."""
@@ -103,6 +111,17 @@ class Site:
     def proofs(self) -> dict[str, Certificate]:
         """The certificate of each automatic class."""
         return certified(self.rules)
+
+    def exposures(self) -> dict[str, Exposure]:
+        """How long a fault of each automatic class would go unseen."""
+        policy, proofs = self.document.audit, self.proofs
+        return {
+            label: exposure(
+                proof, promised(proof, policy, len(proofs)), policy.labels.get(label, policy.probability),
+                policy.images_per_day, policy.max_days_to_detect,
+            )
+            for label, proof in proofs.items()
+        }  # fmt: skip
 
     def suspended_at(self, now: int) -> frozenset[str]:
         """The classes that may not answer at a moment."""
@@ -255,6 +274,18 @@ class Control:
                     "of a project choose from one list; declare it in a project of its own"
                 )
 
+    def _check_exposure(self, site: Site) -> None:
+        """Raises ModelStoreError for a site whose faults would go unseen for longer than it allows."""
+        policy = site.document.audit
+        if site.document.mode != "live" or policy.images_per_day is None:
+            return
+        for label, found in site.exposures().items():
+            if label in site.document.suspended or found.days is None or found.days <= policy.max_days_to_detect:
+                continue
+            raise ModelStoreError(
+                f"site {site.project}/{site.name}: {_unseen(label, found, policy.max_days_to_detect)}"
+            )
+
     def _check_conditions(self, site: Site) -> None:
         """Raises ModelStoreError for rules with a use condition that no image can meet here.
 
@@ -301,6 +332,7 @@ class Control:
         """
         path = self.folder / "projects" / project / "sites" / f"{name}.json"
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
+        self._check_exposure(self.open(project, name, content))  # may take seconds: before anybody has to wait for it
         with self._changing, documents.changing(path):
             before = documents.check_etag(path, if_match, f"{project}/{name}")
             site = self.open(project, name, content)
@@ -310,3 +342,16 @@ class Control:
             site = self._stood(site, {})
             self._sites = {**self._sites, (project, name): site}
         return site, before
+
+
+def _unseen(label: str, found: Exposure, limit: float) -> str:
+    """Which class, for how long, and what to change."""
+    assert found.days is not None
+    unseen = "for ever" if math.isinf(found.days) else f"for {found.days:,.0f} days"
+    probability = math.ceil(1000 * found.probability_for) / 1000
+    if probability <= 1:
+        mend = f"raise its audit probability to {probability:g}"
+    else:
+        days = math.ceil(found.probability_for * limit)
+        mend = f"audit every answer of it and set max_days_to_detect to {days:,}, or name it in suspended"
+    return f"a fault of {label} would go unseen {unseen}, and max_days_to_detect is {limit:g}; {mend}"

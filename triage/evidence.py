@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from model_store.rules import Certificate
 from triage import audits, monitor
-from triage.bets import Promise, shared
 from triage.control import AuditPolicy
 from triage.redis_audits import Draw
 from triage.standing import ClassStanding
@@ -46,11 +44,6 @@ def unpack(body: bytes | None) -> Evidence | None:
 
 def begin(entry: ClassStanding, watch: monitor.State | None) -> Evidence:
     return Evidence(entry.epoch, entry.rule, None if entry.state == "suspended" else watch)
-
-
-def promised(certificate: Certificate, policy: AuditPolicy, classes: int) -> Promise:
-    """What the monitor holds a class to; the site's false alarms are shared among its automatic classes."""
-    return shared(Promise(round(1 - certificate.target, 9), policy.false_alarms, policy.horizon), classes)
 
 
 @dataclass

@@ -7,7 +7,6 @@ import datetime
 from dataclasses import dataclass, field
 
 from triage import validity
-from triage.auditor import Auditor
 from triage.blobs import LocalBlobs
 from triage.control import Control
 from triage.desk import Desk
@@ -18,6 +17,7 @@ from triage.recorder import Recorder
 from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
 from triage.settings import Settings
+from triage.suspensions import Suspensions
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Parts:
     intake: Intake
     desk: Desk
     returning: Returning
-    auditor: Auditor
+    suspensions: Suspensions
     in_flight: int = 0
     showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Images being decoded to be shown: the largest take hundreds of MB each."""

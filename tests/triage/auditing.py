@@ -20,6 +20,7 @@ from triage.ids import now_us
 from triage.recall import Recalls
 from triage.redis_audits import Class, RedisAudits
 from triage.standing import ClassStanding
+from triage.suspensions import Suspensions
 
 ALL = {"probability": 1, "suspended": 1}
 TARGET = 0.8
@@ -53,9 +54,9 @@ class Audited:
         """A new one, as after a restart."""
         of = gateway or self.gateway
         recalls = Recalls(of.data.folder / "journal", Catalog(of.data.folder), of.recorder)
-        return Auditor(
-            of.control, of.reviews, of.recorder, recalls, of.metrics, stale_s, clock=lambda: now_us() + self.clock_ahead_us
-        )  # fmt: skip
+        clock = lambda: now_us() + self.clock_ahead_us  # noqa: E731
+        suspensions = Suspensions(of.control, of.recorder, recalls, stale_s, clock)
+        return Auditor(of.control, of.reviews, of.recorder, suspensions, of.metrics, clock)
 
     async def send(self, count: int, colour: str = "red", truth: str | None = None, site: str = "default") -> list[str]:
         """Predictions of images that the model calls `colour` and people call `truth`; their ids."""

@@ -48,9 +48,9 @@ def under_the_knife(audited: Audited, knife: Knife) -> Auditor:
     """An auditor of its own, so that its parts' steps can be cut and nobody else's."""
     auditor: Any = audited.auditor()
     knife.through(auditor._audits, "take")
-    knife.through(auditor, "_change")
+    knife.through(auditor._suspensions, "change")
     recorder = _Passing(audited.gateway.recorder)
-    auditor._recorder = auditor._recalls._recorder = recorder
+    auditor._suspensions._recorder = auditor._suspensions._recalls._recorder = recorder
     knife.through(recorder, "record")
     return auditor  # type: ignore[no-any-return]
 

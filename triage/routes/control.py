@@ -38,7 +38,10 @@ async def put(
     request: Request, project: Name, site: Name, body: SiteDocument,
     if_match: Annotated[str | None, Header()] = None, if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:  # fmt: skip
-    """Replaces a document (`If-Match: ETAG`) or declares a site (`If-None-Match: *`). The change is journaled."""
+    """Replaces a document (`If-Match: ETAG`) or declares a site (`If-None-Match: *`). The change is journaled.
+
+    The reply tells in `days_to_detect` how long a fault of each automatic class would go unseen.
+    """
     parts: Parts = request.app.state.parts
     if if_match is None and if_none_match != "*":
         raise PreconditionFailed(
@@ -52,7 +55,9 @@ async def put(
             detail={"document": body.model_dump_json(exclude_defaults=True), "before": before or ""}, at=now_us(),
         )
     )  # fmt: skip
-    return json_reply(changed.document.model_dump(), headers={"ETag": changed.etag})
+    exposures = await asyncio.to_thread(changed.exposures)
+    unseen = {label: found.told() for label, found in exposures.items()}
+    return json_reply({**changed.document.model_dump(), "days_to_detect": unseen}, headers={"ETag": changed.etag})
 
 
 @router.get("/models/{name}/{version}", responses={404: {"model": Problem}})

@@ -1,0 +1,116 @@
+"""`/v1/projects/P/sites/S/monitor`: how well each class keeps its promise; and an operator's word on it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from triage import evidence, monitor
+from triage.answers import when
+from triage.control import Site
+from triage.evidence import Evidence
+from triage.parts import Parts
+from triage.redis_audits import Class, RedisAudits
+from triage.review import queue_of
+from triage.routes.replies import authorize, json_reply
+from triage.schemas import Problem
+from triage.standing import ClassStanding
+from triage.suspensions import entry_of
+
+router = APIRouter(prefix="/v1/projects/{project}/sites/{site}", dependencies=[Depends(authorize)], tags=["monitor"])
+_SAID: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 422: {"model": Problem}}
+
+
+class Word(BaseModel):
+    """What an operator says, and for which reason; both go into the journal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+    actor: Annotated[str, Field(max_length=80)] = ""
+
+
+class TimedWord(Word):
+    hours: float = 24.0
+    """Afterwards the class is suspended again, unless evidence has brought it back."""
+
+
+@router.get("/monitor", responses={404: {"model": Problem}, 503: {"model": Problem}})
+async def show(request: Request, project: str, site: str) -> Response:
+    """Each automatic class: its state, its audits, the precision they leave plausible, and how long a fault would go unseen."""
+    parts: Parts = request.app.state.parts
+    found = parts.control.site(project, site)
+    exposures = await asyncio.to_thread(found.exposures)
+    audits, classes = RedisAudits(parts.reviews), [Class(site, label) for label in found.proofs]
+    queue = queue_of(project)
+    pending = await audits.waiting(queue, classes) if classes else []
+    stored = await audits.evidence(queue, classes) if classes else []
+    rows = [
+        {
+            **_row(found, of.label, evidence.unpack(each.body)), "pending": waiting,
+            "days_to_detect": exposures[of.label].told(),
+        }
+        for of, each, waiting in zip(classes, stored, pending, strict=True)
+    ]  # fmt: skip
+    return json_reply({"project": project, "site": site, "mode": found.document.mode, "classes": rows})
+
+
+@router.post("/classes/{label}/suspend", responses=_SAID)
+async def suspend(request: Request, project: str, site: str, label: str, body: Word) -> Response:
+    """The class answers no more at this site, until its would-be answers prove it right again or somebody resumes it."""
+    return await _override(request, project, site, label, body, None)
+
+
+@router.post("/classes/{label}/resume", responses=_SAID)
+async def resume(request: Request, project: str, site: str, label: str, body: TimedWord) -> Response:
+    """The class answers for `hours`. Its audits go on, and an alarm suspends it again before."""
+    return await _override(request, project, site, label, body, body.hours)
+
+
+async def _override(request: Request, project: str, site: str, label: str, body: Word, hours: float | None) -> Response:
+    parts: Parts = request.app.state.parts
+    found = parts.control.site(project, site)
+    await parts.suspensions.override(found, label, body.actor, body.reason, hours)
+    return json_reply(_row(parts.control.site(project, site), label, None))
+
+
+def _row(site: Site, label: str, found: Evidence | None) -> dict[str, object]:
+    proof, entry = site.proofs[label], entry_of(site, label)
+    if entry is None:
+        entry = ClassStanding(state="watching", rule=proof.rule)
+    if found is None or (found.epoch, found.rule) != (entry.epoch, entry.rule):
+        found = Evidence(entry.epoch, entry.rule)
+    silent = label in site.suspended
+    return {
+        "label": label, "name": site.labels[label].name, "target": proof.target, "rule": proof.rule,
+        "state": "suspended" if silent else "resumed" if entry.state == "resumed" else "answering",
+        "by": "document" if label in site.document.suspended else entry.by, "why": entry.why,
+        "since": when(entry.since) if entry.since else None, "until": when(entry.until) if entry.until else None,
+        "epoch": entry.epoch, "audits": found.audits, "errors": found.errors, "overdue": found.overdue,
+        **_watched(found), "test": _test(entry, found) if entry.state == "suspended" else None,
+        "last_good": when(entry.last_good) if entry.last_good else None, "recall": entry.recall.id if entry.recall else None,
+    }  # fmt: skip
+
+
+def _watched(found: Evidence) -> dict[str, object]:
+    """The confidence sequence of the current precision, and how near the stakes are to the alarm (1: it is given)."""
+    watch = found.watch
+    if watch is None:
+        return {"precision": None, "alarm": None}
+    low, high = monitor.interval(watch, watch.promise)
+    stakes = math.fsum(watch.stakes)
+    return {
+        "precision": {"low": low, "high": high},
+        "alarm": {"stakes": stakes, "threshold": watch.threshold, "near": min(1.0, stakes / watch.threshold)},
+    }
+
+
+def _test(entry: ClassStanding, found: Evidence) -> dict[str, object]:
+    return {
+        "reads": found.audits, "needed": entry.reads, "errors": found.errors, "errors_allowed": entry.errors_allowed,
+        "attempt": entry.attempt,
+    }  # fmt: skip
