@@ -61,8 +61,9 @@ def _item(record: PredictionRecord, view: dict[str, Any]) -> Item:
 
 
 def second_reading(verdict: VerdictRecord) -> Item | None:
-    """The item that a first reading's doubts ask for, or None: it is never given to the same reviewer."""
-    if not (verdict.reading == 1 and verdict.doubts and verdict.second_reader):
+    """The item that a first reading's doubts ask for, or None: it is never given to the same reviewer. What is recalled is in
+    doubt already, and one reading decides."""
+    if verdict.purpose == "recall" or not (verdict.reading == 1 and verdict.doubts and verdict.second_reader):
         return None
     assert verdict.received_at is not None  # said by every verdict that knows doubts
     return Item(
@@ -81,24 +82,6 @@ def second_reading(verdict: VerdictRecord) -> Item | None:
         drawn=verdict.drawn,
         doubts=verdict.doubts,
         not_by=(verdict.reviewer,),
-    )
-
-
-def recall(record: PredictionRecord) -> Item:
-    """The item of an automatic answer that is called back: read blind, and what people say becomes the final."""
-    return Item(
-        id=reading_id(record.id, "recall", 1),
-        prediction=record.id,
-        revision=record.revision + 2,  # after a correction by its audit, in whatever order the two come
-        project=record.project,
-        site=record.site,
-        case=record.case,
-        sha256=record.sha256,
-        received_at=record.received_at,
-        reasons=(),
-        purpose="recall",
-        blind=True,
-        answered=record.fires,
     )
 
 

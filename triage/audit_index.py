@@ -67,7 +67,7 @@ class AuditIndex:
         if detail["read"] == "now":
             assert event.site is not None
             item = Item(
-                id=reading_id(event.subject, "recall", 1), prediction=event.subject, revision=int(detail["revision"]),
+                id=reading_id(event.subject, "recall", 1), prediction=event.subject, revision=int(detail["revision"]) + 2,
                 project=event.project, site=event.site, case=detail.get("case"), sha256=detail["sha256"],
                 received_at=received_at, reasons=(), purpose="recall", blind=True, drawn=(detail["label"],),
                 answered=labels,

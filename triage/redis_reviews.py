@@ -35,6 +35,9 @@ _PASS_OVER = 1000
 """Items that one lease passes over at most: more than a reviewer will have skipped, little enough for one script."""
 _ANSWER_HOLD_MS = 10_000
 """After this long an answer that is not journaled is rolled forward by whoever sweeps."""
+_BONUSES_MS = tuple(1e3 * BONUS_S * share for share in (1, 0.5, 0))
+"""Of what is drawn, of what is recalled, of the rest (review.score): bands of the queue that are decades apart."""
+_BAND_MS = 1e3 * BONUS_S / 5
 _OF_PEOPLE = 1_000_000
 """Added to the revision of a person's final, so that it outranks every one of the model's."""
 _items = msgspec.msgpack.Decoder(Item)
@@ -194,19 +197,19 @@ class RedisReviews:
         return sorted(name.decode() for name in (await self.run(("SMEMBERS", "sr:queues")))[0])
 
     async def stats(self, queue: str, now_us: int) -> QueueStats:
-        """The oldest is looked for among those that come first and among the others: a bonus is no age."""
-        middle = now_us / 1e3 - 1e3 * BONUS_S / 2
+        """The oldest is looked for in each band of the queue: a bonus is no age."""
+        now = now_us / 1e3
         waiting, leased, *firsts = await self.run(
             ("ZCARD", key(queue, "waiting")),
             ("ZCARD", key(queue, "leases")),
             *(
-                ("ZRANGEBYSCORE", key(queue, "waiting"), low, high, "WITHSCORES", "LIMIT", 0, 1)
-                for low, high in (("-inf", f"({middle}"), (middle, "+inf"))
+                ("ZRANGEBYSCORE", key(queue, "waiting"), now - bonus - _BAND_MS, now - bonus + _BAND_MS,
+                 "WITHSCORES", "LIMIT", 0, 1)
+                for bonus in _BONUSES_MS
             ),
-        )
-        bonuses = (1e3 * BONUS_S, 0.0)
-        came = [float(_flat(first)[1]) + bonus for first, bonus in zip(firsts, bonuses, strict=True) if first]
-        return QueueStats(waiting, leased, max(0.0, (now_us / 1e3 - min(came)) / 1e3) if came else 0.0)
+        )  # fmt: skip
+        came = [float(_flat(first)[1]) + bonus for first, bonus in zip(firsts, _BONUSES_MS, strict=True) if first]
+        return QueueStats(waiting, leased, max(0.0, (now - min(came)) / 1e3) if came else 0.0)
 
     async def outcomes(self, queue: str, after: str, count: int) -> list[tuple[str, bytes]]:
         """Outcomes after a stream id. Never waits: a blocked connection for each listener would use up the pool."""
