@@ -33,7 +33,10 @@ class Network(nn.Module):
         self.register_buffer("spread", torch.from_numpy(spread))
         self.backbone = backbone
         self.dropout = nn.Dropout(0.0)
-        self.head = nn.Linear(int(backbone.num_features), heads)  # type: ignore[arg-type]  # timm's models have it
+        wide = (
+            getattr(backbone, "head_hidden_size", None) or backbone.num_features
+        )  # MobileNets widen after their stages
+        self.head = nn.Linear(int(wide), heads)  # type: ignore[arg-type]  # timm's models have it
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         embedding = self.backbone(self._pixels(image))

@@ -1,4 +1,4 @@
-"""A recipe -> a bundle: read, train, calibrate, export. Certification is apart; see certify.py."""
+"""A recipe -> a bundle: read, train, calibrate, gate, export. Certification is apart; see certify.py."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from model_store import manifest
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, ProviderUnavailable
-from training import calibrate, data, export, loop, model, report, tensors
+from training import calibrate, data, export, ledger, loop, model, report, tensors, typicality, unlike
+from training.data import DataSet
 from training.errors import DataError
 from training.images import LabelledImage, fingerprint
 from training.recipe import Recipe
 from training.splits import draw
+from training.tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,12 @@ class TrainResult:
     accuracy: float
     loss: tuple[float, ...]
     """Mean of each epoch."""
+    gate_lacks: tuple[str, ...]
+    """Why the typicality gate does not count as validated; empty when it does, or when there is none."""
     parity: float
     """Largest difference of a golden probability between torch and ONNX Runtime."""
     seconds: dict[str, float]
-    """By stage: read, train, calibrate, export."""
+    """By stage: read, train, calibrate, gate, export."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -46,6 +51,7 @@ class TrainResult:
             **{key: value for key, value in asdict(self).items() if key != "bundle"},
             "bundle": {"folder": str(self.bundle.folder), "digest": self.bundle.digest},
             "graph": manifest.graph_digest,
+            "gate": manifest.gate.model_dump(mode="json") if manifest.gate else None,
         }
 
 
@@ -59,12 +65,12 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
         raise BundleError(f"{folder} exists and bundles never change; write the next version into the recipe")
     _prepare(recipe)
     clock = {"start": time.perf_counter()}
-    found = data.load(recipe)
+    found = data.load(recipe, out)
     heads = found.heads(recipe.data.min_images)
     if not heads:
         raise DataError(f"no label has {recipe.data.min_images} training images; add images or lower data.min_images")
-    if not found.parts["tune"]:
-        raise DataError("the split tune is empty; add images, or give it a larger share")
+    found.require("tune")
+    ledger.record_training(out, found.parts, recipe)
     training = tensors.read(found.parts["train"], heads, recipe.image, "reading")
     tuning = tensors.read(found.parts["tune"], heads, recipe.image, "reading")
     clock["read"] = time.perf_counter()
@@ -79,15 +85,19 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
     platt = calibrate.fit(scores, tuning.truth)
     clock["calibrate"] = time.perf_counter()
 
+    gate, checked = _gate(network, recipe, training, tuning, found, heads)
+    clock["gate"] = time.perf_counter()
+
     kept = golden(found.parts["tune"], heads, recipe)
     bundle, parity = export.to_bundle(
         folder,
-        export.Graph(network.cpu(), platt),
+        export.Graph(network.cpu(), platt, gate),
         recipe,
         found.schema,
         heads,
         (kept, tensors.read(kept, heads, recipe.image, "golden")),
         fingerprint(found.parts["train"]),
+        checked,
     )
     clock["export"] = time.perf_counter()
     counts = found.counts("train")
@@ -99,11 +109,35 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
         images={split: len(part) for split, part in found.parts.items()},
         accuracy=accuracy(scores, tuning.truth),
         loss=tuple(epoch.loss for epoch in history),
+        gate_lacks=unlike.shortfalls(checked.checks) if checked else (),
         parity=parity,
         seconds={after: clock[after] - clock[before] for before, after in pairwise(marks)},
     )
     report.write(bundle, "training", result.to_dict())
     return result
+
+
+def _gate(
+    network: model.Network, recipe: Recipe, training: Tensors, tuning: Tensors, found: DataSet, heads: Sequence[str]
+) -> tuple[typicality.Gate | None, manifest.Gate | None]:
+    """The gate of a trained network and what it was seen to stop; nothing where the recipe asks for no gate."""
+    knobs, batch = recipe.typicality, recipe.training.micro_batch
+    if not knobs.prototypes:
+        return None, None
+    taught = typicality.normal(found.parts["train"], heads)
+    usual = typicality.normal(found.parts["tune"], heads)
+    seen = typicality.features(network, tuning.image, batch)
+    common = typicality.combinations(training.truth[taught])
+    kinds = typicality.kinds(training.truth[taught], common)
+    gate = typicality.fit(network, training.image[taught], kinds, seen[usual], knobs, recipe.seed, batch)
+    tuned = typicality.kinds(tuning.truth, common)
+
+    def describe(image: np.ndarray) -> typicality.Features:
+        return typicality.features(network, image, batch)
+
+    return gate, unlike.check(
+        gate, describe, (tuning.image, seen), usual, tuned, recipe.image, knobs.reject, recipe.seed
+    )
 
 
 def _prepare(recipe: Recipe) -> None:

@@ -36,8 +36,13 @@ IMAGES_A_DIMENSION = 10
 """Fewer training images than this for each dimension and the covariance would be noise."""
 SHRINK = 0.05
 """Share of the covariance that is the same in all directions: no direction is trusted to be without spread."""
+NOISE = 1e-3
+"""Standard deviation that every direction is given beside its own, of features of length 1: far above what rounding makes
+of them, on whatever machine."""
 IMAGES = 20_000
 """Training images looked at, at most, drawn by the seed."""
+IMAGES_A_PROTOTYPE = 5
+"""A prototype of a single image would be that image."""
 STEPS = 1000
 """Points of the stored distribution, at most; the share is exact to one of them."""
 RARE = 10
@@ -175,7 +180,8 @@ def fit(
     means, owners = [], []
     for one in np.unique(kind):
         rows = place[kind == one]
-        means.append(_means(rows, max(1, round(knobs.prototypes * len(rows) / len(place))), rng))
+        count = min(round(knobs.prototypes * len(rows) / len(place)), len(rows) // IMAGES_A_PROTOTYPE)
+        means.append(_means(rows, max(1, count), rng))
         owners += [int(one)] * len(means[-1])
     return Gate(centre, whiten, np.concatenate(means), np.array(owners, np.int64)).rank_among(tuning)
 
@@ -189,8 +195,8 @@ def _whitening(centred: Doubles, kind: Integers, rng: np.random.Generator) -> Do
     for one in np.unique(kind):
         reduced[kind == one] -= reduced[kind == one].mean(axis=0)
     covariance = reduced.T @ reduced / count
-    even = max(float(np.trace(covariance)) / narrow, 1e-12)
-    spread, directions = np.linalg.eigh((1 - SHRINK) * covariance + SHRINK * even * np.eye(narrow))
+    even = SHRINK * float(np.trace(covariance)) / narrow + NOISE**2
+    spread, directions = np.linalg.eigh((1 - SHRINK) * covariance + even * np.eye(narrow))
     whiten: Doubles = project @ (directions / np.sqrt(spread))
     return whiten
 
