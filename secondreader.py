@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": ("triage.commands", "serve", "The gateway alone, for a real Redis and classifier."),
     "train": ("training.commands", "train", "From labelled images to a bundle."),
     "certify": ("training.commands", "certify", "From a bundle and fresh data to rules."),
+    "uses": ("training.commands", "uses", "What images have been used for."),
     "plan": ("training.report_commands", "plan", "What a promise would answer, and what it costs."),
     "report": ("training.report_commands", "report", "A page that shows what a model does, and the proof."),
     "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
@@ -24,6 +25,7 @@ COMMANDS = {
     "review": ("triage.commands", "review", "Answer items in the terminal."),
     "explain": ("triage.commands", "explain", "Why an image was answered so."),
     "log": ("triage.commands", "deployment_log", "The deployment log as Parquet."),
+    "recall": ("triage.commands", "recall", "Answers in doubt, and what became of them."),
     "recover": ("triage.commands", "recover", "Make queue and views again from the journals."),
     "doctor": ("triage.commands", "doctor", "What is wrong here, each finding with its mend."),
 }

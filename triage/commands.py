@@ -1,4 +1,4 @@
-"""`secondreader serve, predict, review, explain, log, recover, doctor`."""
+"""`secondreader serve, predict, review, explain, log, recall, recover, doctor`."""
 
 from __future__ import annotations
 
@@ -223,6 +223,40 @@ def recover(config: Path | None, data: Path | None, redis_url: str | None, as_js
     except TriageError as error:
         raise click.ClickException(str(error)) from None
     _print_counts(counts, "recovered", as_json)
+
+
+@click.command()
+@_config
+@_data
+@_json
+def recall(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Answers in doubt: what every suspension recalled, and what became of it."""
+    from triage.answers import when
+    from triage.recall import listing
+
+    settings = _settings(config, data=data)
+    if not settings.journal_folder.is_dir():
+        raise click.ClickException(
+            f"{settings.journal_folder} holds no journal; name the gateways' data folder with --data"
+        )
+    found = listing(settings.journal_folder)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    console = Console()
+    if not found:
+        console.print("No answer was ever recalled.")
+    for each in found:
+        counts = Counter(prediction["became"] for prediction in each["predictions"])
+        became = ", ".join(f"{count:,} {word}" for word, count in counts.most_common())
+        console.print(f"[bold]{each['project']}/{each['site']}: {each['label']}[/bold], {when(each['at'])}: {became}")
+        table = Table("prediction", "case", "received", "answered", "became")
+        for prediction in each["predictions"]:
+            table.add_row(
+                prediction["prediction"], prediction["case"] or "", when(prediction["received_at"]),
+                ", ".join(prediction["labels"]), prediction["became"],
+            )  # fmt: skip
+        console.print(table)
 
 
 @click.command()
