@@ -4,7 +4,7 @@
 2. What trained or tuned a model certifies neither it nor any other model trained on the same images.
 3. "It" is the image, every image of its case, and every image that has the same bytes or looks the same.
 4. The same certification again (bundle, promise, images) is the same act: allowed, and written once.
-5. Test images may be read again.
+5. Test images may be read again, and may look like one that certified: a report proves nothing.
 
 Checking and adding happen under one lock, so that of two processes that want the same images one is refused.
 """
@@ -92,7 +92,7 @@ def _check(acts: Sequence[Act], act: Act, images: Sequence[LabelledImage], radiu
         taught = act.purpose == "certify" and old.purpose in ("train", "tune") and same_training
         if old.planned or not (spent or taught):
             continue
-        overlap = _overlap(old, images, radius)
+        overlap = _overlap(old, images, 0 if act.purpose == "test" else radius)
         if overlap:
             raise DataError(_refusal(act.purpose, old, images, overlap))
 
