@@ -26,10 +26,10 @@ export PIP_REQUIRE_VIRTUALENV := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up serve test check lint format bench locks images clean
+.PHONY: help demo up serve test check lint format bench bench-certify locks images clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: $(DEMO) ## the whole service on this machine, on shipped real images (ARGS=--once ends after the run)
 	$(BIN)/secondreader demo $(ARGS)
@@ -58,6 +58,9 @@ format: $(DEV) ## rewrite the code in the project's style
 
 bench: $(DEV) ## the measured pairs; prints the table
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-certify: $(DEV) ## whether certificates keep their promise, for how long, and how fast; prints the table
+	$(BIN)/python -m tests.benchmarks.certify $(ARGS)
 
 images: ## container images of every part (TAG=0.1.0 for the gpu overlay; DOCKER=podman works too)
 	$(DOCKER) build -f k8s/images/gateway/Dockerfile -t secondreader-gateway:$(TAG) .

@@ -33,7 +33,7 @@ from training.score import Scores
 
 IMAGES, CLASSES = 100_000, 1_000
 MOST_SECONDS, MOST_GIB, MOST_MICROSECONDS = 20.0, 4.0, 50.0
-REPEATS, CALLS = 40, 500
+REPEATS, CALLS = 2_000, 10
 
 
 def scores(images: int, classes: int, seed: int) -> Scores:
