@@ -43,7 +43,7 @@ def run(
     rules = rule_files.find(out, digest) if digest else None
     if rules:
         rules.check_fits(bundle.digest, bundle.manifest)
-    dataset = dataset or data.load(recipe)
+    dataset = dataset or data.load(recipe, out, bundle)
     test = score(bundle, dataset.parts["test"], rules.provider if rules else "cpu", "testing")
     found = Found.of(
         dataset, report.read(bundle, "training"), report.read(bundle, "plan"), _signed(rules, out) if rules else None
