@@ -36,7 +36,7 @@ _PASS_OVER = 1000
 _ANSWER_HOLD_MS = 10_000
 """After this long an answer that is not journaled is rolled forward by whoever sweeps."""
 _BONUSES_MS = tuple(1e3 * BONUS_S * share for share in (1, 0.5, 0))
-"""Of what is drawn, of what is recalled, of the rest (review.score): bands of the queue that are decades apart."""
+"""Of what is drawn, of what is recalled, of the rest (review.score): bands of the queue that are more than ten years apart."""
 _BAND_MS = 1e3 * BONUS_S / 5
 _OF_PEOPLE = 1_000_000
 """Added to the revision of a person's final, so that it outranks every one of the model's."""

@@ -11,10 +11,11 @@ from triage.review import Item
 QUEUE = "default.review"
 
 
-def item(name: str, received_at: int = 1_000_000) -> Item:
+def item(name: str, received_at: int = 1_000_000, not_by: tuple[str, ...] = ()) -> Item:
     return Item(
         id=name, project="default", site="default", case=None, sha256="0" * 64, received_at=received_at,
-        reasons=("none_fired",), suggestions=({"id": "red", "name": "Red", "probability": 0.5, "state": "automatic"},),
+        not_by=not_by, reasons=("none_fired",),
+        suggestions=({"id": "red", "name": "Red", "probability": 0.5, "state": "automatic"},),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import bundles
 from tests.services import client, eventually
 from tests.triage.queue_items import expire
 from tests.triage.serving import KEY, Served, problem
@@ -32,6 +33,7 @@ def test_an_item_is_leased_seen_and_answered(served: Served) -> None:
         ["none_fired", "site_assisting"],
     )
     assert [label.id for label in body.labels] == ["red", "green", "blue", "other"]
+    assert (item.blind, item.prediction) == (False, sent["id"])
     assert served.http.get(item.image).headers["content-type"] == "image/png"
     assert served.http.post(f"/v1/leases/{item.token}/shown").json()["expires_at"] > item.received_at
     assert served.http.patch(f"/v1/leases/{item.token}").json()["expires_at"] > item.received_at
@@ -45,6 +47,35 @@ def test_an_item_is_leased_seen_and_answered(served: Served) -> None:
     assert VerdictBody.model_validate(again.json()) == given_back
     problem(verdict(served, item.token, outcome="unusable"), 409, "answered already, and otherwise")
     assert served.http.get(f"/v1/predictions/{sent['id']}").json()["final"]["labels"] == ["blue"]
+
+
+def test_a_blind_item_names_nothing_and_is_read_by_lease(served: Served) -> None:
+    rules = bundles.signed(served.data.folder, bundles.sealed(served.data.rules, sites=("default", "watched")))
+    served.data.declare("watched", rules=rules.digest, audit={"probability": 1})
+    eventually(lambda: served.http.get("/v1/projects/default/sites/watched").json().get("audit"))
+    sent = served.predict("red", 77, site="watched")
+    assert (sent["route"], sent["review"], sent["reasons"]) == ("automatic", None, [])
+    body = served.lease("default.review")
+    item = Leases.model_validate(body).items[0]
+    assert (item.blind, item.prediction, item.reasons, item.suggestions) == (True, None, [], [])
+    assert sent["id"] not in json.dumps(body)
+    assert item.image == f"/v1/leases/{item.token}/image"
+    shown, of_caller = served.http.get(item.image), served.http.get(f"/v1/predictions/{sent['id']}/image")
+    assert (shown.headers["content-type"], shown.content) == ("image/png", of_caller.content)
+    problem(served.http.get(f"/v1/predictions/{item.item}"), 404)
+    problem(verdict(served, item.token, answers={"red": "absent"}), 422, "'green' and 2 more; call every label present")
+    assert verdict(served, item.token, answers={"green": "present"}).json()["answers"] == {
+        "red": "absent", "green": "present", "blue": "absent", "other": "absent",
+    }  # fmt: skip
+    problem(served.http.get(item.image), 409, "answered already")
+    (second,) = served.lease("default.review", "bob")["items"]
+    verdict(served, second["token"], answers={"blue": "present"})
+    with served.http.stream("GET", "/v1/outcomes") as stream:
+        lines = iter(stream.iter_lines())
+        assert next(line for line in lines if line.startswith("event: c")) == "event: correction"
+        told = json.loads(next(lines).removeprefix("data: "))
+    assert (told["type"], told["prediction"], told["final"]["labels"]) == ("correction", sent["id"], ["blue"])
+    assert served.http.get(f"/v1/predictions/{sent['id']}").json()["final"] == told["final"]
 
 
 def test_an_item_given_back_or_skipped_goes_to_somebody_else(served: Served) -> None:
@@ -197,7 +228,8 @@ def test_the_client_library_speaks_all_of_it(served: Served) -> None:
             served.predict("blue", salt, project="library")
         answered, given_back, skipped, kept = library.lease(queue, "ada", count=4)
         library.shown(answered)
-        assert library.image(answered.item).startswith(b"\x89PNG")
+        assert library.leased_image(answered) == library.image(answered.item)
+        assert library.leased_image(answered).startswith(b"\x89PNG")
         library.answer(answered, present=["blue"], absent=["red"])
         library.give_back(given_back)
         library.skip(skipped)

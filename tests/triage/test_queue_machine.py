@@ -79,10 +79,12 @@ class Queue(RuleBasedStateMachine):
         known = self.items[lease.item.id]
         return known.state == "leased" and known.holder == (lease.token.fence, lease.token.nonce)
 
-    @rule(name=st.sampled_from("abcde"), place=st.integers(0, 3))
-    def enqueue(self, name: str, place: int) -> None:
-        self.run(self.reviews.enqueue(QUEUE, item(name), float(place), None, b"v"))
-        self.items.setdefault(name, Known(place))
+    @rule(
+        name=st.sampled_from("abcde"), place=st.integers(0, 3), not_by=st.sets(st.sampled_from(REVIEWERS), max_size=2)
+    )
+    def enqueue(self, name: str, place: int, not_by: set[str]) -> None:
+        self.run(self.reviews.enqueue(QUEUE, item(name, not_by=tuple(not_by)), float(place), None, b"v"))
+        self.items.setdefault(name, Known(place, skipped=not_by))
 
     @rule(target=leases, reviewer=st.sampled_from(REVIEWERS), count=st.integers(1, 3))
     def lease(self, reviewer: str, count: int) -> Any:
@@ -127,18 +129,21 @@ class Queue(RuleBasedStateMachine):
             assert stands == (payload, False)
             known.state, known.payload = "answering", payload
 
-    @rule(name=st.sampled_from("abcde"), state=st.sampled_from(["resolved", "withdrawn"]))
-    def finish(self, name: str, state: str) -> None:
+    @rule(
+        name=st.sampled_from("abcde"), state=st.sampled_from(["resolved", "withdrawn"]),
+        outcome=st.sampled_from([b"outcome", b""]),
+    )  # fmt: skip
+    def finish(self, name: str, state: str, outcome: bytes) -> None:
         known = self.items.get(name)
         if known is None:
             return
-        self.run(self.reviews.finish(QUEUE, name, state, b"final", b"outcome", 3600, known.payload or b""))
+        self.run(self.reviews.finish(QUEUE, name, state, b"final", outcome, 3600, known.payload or b""))
         if known.state == "resolved" or known.state == state or (known.state, state) == ("answering", "withdrawn"):
             return
         if known.payload is None:
             known.holder = None
         known.state = state
-        self.published += 1
+        self.published += bool(outcome)
 
     @rule(name=st.sampled_from("abcde"))
     def time_passes(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -124,6 +125,31 @@ async def test_an_outcome_is_published_once_and_read_from_where_one_stopped(revi
     assert [outcome for _, outcome in events] == [b"outcome of a", b"outcome of b"]
     assert await reviews.outcomes(QUEUE, events[0][0], 10) == events[1:]
     assert await reviews.outcomes(QUEUE, events[1][0], 10) == []
+
+
+async def test_who_has_read_an_image_is_not_given_its_second_reading(reviews: RedisReviews) -> None:
+    """Also not by a name that is part of theirs, and also after somebody else skipped it."""
+    await reviews.enqueue(QUEUE, item("a", not_by=("ada", "bob")), 0.0)
+    for reviewer in ("ada", "bob"):
+        assert await reviews.lease(QUEUE, reviewer, 5, 60) == []
+    (lease,) = await reviews.lease(QUEUE, "ad", 5, 60)
+    await reviews.release(lease.token, skipped_by="ad")
+    for reviewer in ("ada", "bob", "ad"):
+        assert await reviews.lease(QUEUE, reviewer, 5, 60) == []
+    assert len(await reviews.lease(QUEUE, "cy", 5, 60)) == 1
+
+
+async def test_a_reading_that_callers_do_not_hear_of_touches_nothing_of_theirs(
+    reviews: RedisReviews, redis: Redis
+) -> None:
+    await reviews.put_view("p", b"view", "blob", b"final", 60)
+    await reviews.enqueue(QUEUE, replace(item("a"), prediction="p"), 0.0)
+    before = redis.hgetall("sr:view:p")
+    await reviews.finish(QUEUE, "a", "resolved", b"", b"", 60, b"payload", prediction="p")
+    assert redis.hgetall("sr:view:p") == before
+    assert not redis.exists("sr:view:a")
+    assert await reviews.outcomes(QUEUE, "0", 10) == []
+    assert state_of(redis, "a") == "resolved"
 
 
 async def test_what_is_waiting_is_kept_and_what_is_final_goes(reviews: RedisReviews, redis: Redis) -> None:
