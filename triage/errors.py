@@ -4,11 +4,11 @@ TriageError                       detail says what is wrong and what to do
 ├── BadRequest            400     a parameter or body that cannot be read
 ├── NotAuthorized         401     no key, or a wrong one
 ├── NotFound              404     no such prediction, queue, site
-├── Conflict              409     the lease was lost, or the item is answered already
+├── Conflict              409     the lease was lost, the item is answered, the class is so already
 ├── PreconditionFailed    412     the document changed since it was read (If-Match)
 ├── TooLarge              413     more bytes than the service takes
 ├── NotAnImage            415     a body kind that is not taken
-├── Invalid               422     a well-formed request that contradicts the label schema
+├── Invalid               422     a well-formed request that contradicts labels, rules or limits
 ├── Busy                  429     more work in flight than is allowed; Retry-After
 └── Unavailable           503     a part the answer needs is away; Retry-After
     ├── JournalBroken             the journal could not be written: nothing is acknowledged any more
@@ -40,7 +40,7 @@ class NotFound(TriageError):
 
 
 class Conflict(TriageError):
-    status, title = 409, "Somebody was faster"
+    status, title = 409, "It is otherwise by now"
 
 
 class PreconditionFailed(TriageError):
@@ -56,7 +56,7 @@ class NotAnImage(TriageError):
 
 
 class Invalid(TriageError):
-    status, title = 422, "The request contradicts the label schema"
+    status, title = 422, "The request contradicts what is declared"
 
 
 class Busy(TriageError):

@@ -205,3 +205,73 @@ async def test_a_certificate_made_after_the_suspension_ends_it(audited: Audited,
     assert event.detail["why"] == "certified again after the suspension"
     await audited.send(1)
     assert audited.gateway.sent[-1]["route"] == "automatic"
+
+
+async def override(audited: Audited, hours: float | None, why: str = "we looked at it") -> None:
+    site = audited.gateway.control.site("default", "default")
+    await audited.auditor()._suspensions.override(site, "red", "grace", why, hours)
+
+
+async def test_an_operator_s_word_lets_it_answer_and_its_audits_go_on(audited: Audited) -> None:
+    await audited.until_suspended()
+    await override(audited, 5)
+    await audited.send(3)
+    assert audited.gateway.sent[-1]["route"] == "automatic"
+    await audited.read()
+    await audited.turn()
+    assert ((await audited.evidence()).epoch, (await audited.evidence()).audits) == (2, 3)
+    await audited.until_suspended()
+    assert (audited.entry().by, audited.entry().attempt, audited.entry().epoch) == ("monitor", 2, 3)
+
+
+async def test_when_its_time_is_over_the_class_is_suspended_and_the_test_begun_anew(audited: Audited) -> None:
+    await audited.until_suspended()
+    suspended = audited.entry()
+    await override(audited, 5)
+    await audited.send(1)
+    audited.clock_ahead_us = round(5.1 * 3.6e9)
+    await audited.turn()
+    entry = audited.entry()
+    assert (entry.state, entry.attempt) == ("suspended", 2), "a test that was cut off has spent its risk"
+    assert entry.why == "the time for which grace resumed it is over"
+    assert entry.suspended_at == suspended.suspended_at
+    assert entry.until is None
+
+
+async def test_answers_from_before_every_gateway_knew_are_recalled_too(audited: Audited) -> None:
+    await audited.until_suspended()
+    entry = audited.entry()
+    assert entry.recall is not None
+    assert entry.recall.swept == "once"
+    standing = audited.gateway.control.site("default", "default")
+    late = audited.gateway.predictions()[-1]
+    import msgspec
+
+    from triage.ids import new_id, now_us
+
+    straggler = msgspec.structs.replace(late, id=new_id(), received_at=now_us(), drawn=())
+    assert straggler.rules == (standing.rules and standing.rules.digest)
+    await audited.gateway.recorder.record(straggler)
+    await audited.turn()
+    assert straggler.id not in {each.subject for each in audited.events("recalled").values()}
+    audited.clock_ahead_us = 6_000_000
+    await audited.turn()
+    assert straggler.id in {each.subject for each in audited.events("recalled").values()}
+    recalled = audited.entry().recall
+    assert recalled is not None
+    assert recalled.swept == "whole"
+
+
+async def test_a_class_that_is_no_more_leaves_no_series_and_no_line(audited: Audited, data: Data, redis: Redis) -> None:
+    auditor = audited.auditor()
+    await audited.send(3)
+    await auditor.show()
+    sample = audited.gateway.metrics.registry.get_sample_value
+    labels = {"project": "default", "site": "default", "class": "red"}
+    assert sample("triage_class_suspended", labels) == 0
+    data.declare("default", rules=None, mode="assist")
+    await audited.turn(auditor)
+    await auditor.show()
+    assert sample("triage_class_suspended", labels) is None
+    assert sample("triage_class_suspended", {**labels, "site": "ward"}) == 0
+    assert redis.exists("sr:{default.review}:line:default red") == 0
