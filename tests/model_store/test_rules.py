@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.special import bdtr
 
 from model_store import rules as store
 from model_store.bundle import Bundle
@@ -90,6 +93,35 @@ def test_rules_in_another_spelling_are_refused_even_under_their_own_digest(tmp_p
         ({"classes__red__certificate__firings": 501}, ["classes.red.certificate:", "501 firings among 500 images"]),
         ({"classes__red__certificate__target": 1}, ["classes.red.certificate.target = 1"]),
         ({"classes__red__certificate__correction": "holm"}, ["classes.red.certificate.correction = 'holm'"]),
+        (
+            {"classes__red__certificate__firings": 30},
+            ["classes.red.certificate:", "1 errors among 30 firings do not prove"],
+        ),
+        ({"classes__red__certificate__attempted": 10_000_000}, ["do not prove a precision of 0.96", "with more data"]),
+        (
+            {"classes__red__certificate__rule": "sha256:" + "0" * 64},
+            ["red's certificate is of another rule", "certify again"],
+        ),
+        ({"classes__red__certificate__rule": ...}, ["classes.red.certificate.rule is missing"]),
+        (
+            {"classes__red__certificate__sites": ["ward"]},
+            ["red was not certified for the site 'default'; certify with"],
+        ),
+        ({"classes__red__certificate__provider": "cuda"}, ["red was certified on the provider cuda", "are for cpu"]),
+        ({"classes__red__certificate__precision": "int8"}, ["red was certified on the precision int8", "are for fp32"]),
+        (
+            {"classes__red__certificate__valid_until": "2025-01-01T00:00:00Z"},
+            ["ends before it begins", "certify again"],
+        ),
+        ({"classes__red__certificate__valid_until": "2030-01-01T00:00:00"}, ["valid_until", "timezone"]),
+        ({"classes__red__sampling": {"threshold": 0.5, "probability": 1}}, ["only an assist class gathers evidence"]),
+        ({"classes__red__absent_below": 0.1}, ["absent_below and the certificate of absence go together"]),
+        ({"classes__red__threshold": 0.8}, ["red's certificate is of another rule"]),
+        ({"classes__blue__veto": 0.4}, ["red's certificate is of another rule (bundle, threshold, veto"]),
+        ({"typicality_floor": 0.5}, ["red's certificate is of another rule"]),
+        ({"conditions": [{"field": "view", "one_of": ["pa"]}]}, ["red's certificate is of another rule"]),
+        ({"bundle": "sha256:" + "7" * 64}, ["red's certificate is of another rule"]),
+        ({"project": "chest"}, ["red's certificate is of another rule"]),
         ({"typicality_floor": -1}, ["typicality_floor = -1"]),
         ({"typicality_floor": ...}, ["typicality_floor is missing; add it"]),
         ({"sites": []}, ["sites", "at least 1 item"]),
@@ -180,3 +212,57 @@ def test_two_members_of_an_exclusive_group_can_never_answer_at_once(bundle: Bund
         rules.model_copy(update={"classes": {**rules.classes, "red": unsafe}}).check_fits(
             bundle.digest, bundle.manifest
         )
+
+
+def test_the_rule_hash_is_the_same_on_every_machine_and_in_every_version() -> None:
+    """Certificates name their rule by it for ever."""
+    from model_store.certificates import ground_hash, rule_hash
+
+    ground = ground_hash(
+        project="default", bundle="sha256:" + "1" * 64, labels="sha256:" + "2" * 64, typicality_floor=0.05,
+        conditions=(), vetoes={"b": 0.5, "a": 2.0},
+    )  # fmt: skip
+    assert (
+        rule_hash(ground, "fires", "a", 0.875)
+        == "sha256:339d9a470422889d6cec3c11355edb096fdee5886f2f482bb6eee6f68f4382ff"
+    )
+    assert len({rule_hash(ground, "fires", "a", t) for t in (0.8, 0.9)} | {rule_hash(ground, "absent", "a", 0.8)}) == 3
+
+
+def test_rules_end_with_the_first_of_their_certificates(rules: Rules) -> None:
+    assert rules.valid_until == bundles.UNTIL
+    sooner = bundles.WHEN.replace(year=2027)
+    red = rules.classes["red"].model_copy(update={"certificate": bundles.certificate(valid_until=sooner)})
+    assert bundles.sealed(rules, classes={**rules.classes, "red": red}).valid_until == sooner
+    none = {
+        label: rule.model_copy(update={"state": "assist", "certificate": None}) for label, rule in rules.classes.items()
+    }
+    assert rules.model_copy(update={"classes": none}).valid_until is None
+
+
+@given(st.integers(1, 3000), st.integers(0, 200), st.floats(0.5, 0.999), st.floats(1e-4, 0.5))
+def test_a_certificate_states_no_more_than_its_counts_prove(
+    firings: int, errors: int, bound: float, delta: float
+) -> None:
+    """Whatever its bound, it is accepted just when the exact binomial tail there is at most delta."""
+    errors = min(errors, firings)
+    tail = float(bdtr(errors, firings, 1 - bound))
+    proven = tail <= delta
+    if abs(tail / delta - 1) < 1e-5:
+        return
+    try:
+        bundles.certificate(
+            target=0.5, bound=bound, firings=firings, errors=errors, images=3000, delta=delta, attempted=1
+        )
+    except ValidationError:
+        assert not proven
+    else:
+        assert proven
+    try:
+        bundles.absence(
+            target=0.5, bound=1 - bound, positives=firings, missed=errors, images=3000, delta=delta, attempted=1
+        )
+    except ValidationError:
+        assert not proven
+    else:
+        assert proven
