@@ -1,0 +1,56 @@
+"""The terminal's consumer answers plain items and blind ones, and asks of a blind one what a single choice leaves open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from model_store.labels import Group, Label, LabelSchema
+from tests.triage.serving import KEY, Served
+from triage.client import LeasedItem
+from triage.commands import _said, review
+
+STUDY = LabelSchema(
+    labels=(
+        Label(id="nodule", name="Nodule", group="findings"),
+        Label(id="effusion", name="Effusion", group="findings"),
+        Label(id="good", name="Good", group="quality"),
+        Label(id="poor", name="Poor", group="quality"),
+    ),
+    groups=(Group(id="findings", kind="independent"), Group(id="quality")),
+)
+
+
+def item(blind: bool) -> LeasedItem:
+    labels: list[dict[str, Any]] = [label.model_dump() for label in STUDY.labels]
+    groups: list[dict[str, Any]] = [group.model_dump() for group in STUDY.groups]
+    return LeasedItem("t", "i", "", (), (), tuple(labels), tuple(groups), blind)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed", "present", "absent"),
+    [
+        ("nodule", "y\nn\ny\n", ["nodule", "effusion", "poor"], ["good"]),
+        ("nodule", "n\ny\n", ["nodule", "good"], ["effusion"]),
+        ("good", "n\nn\n", ["good"], ["nodule", "effusion"]),
+    ],
+)
+def test_a_blind_item_is_asked_label_by_label(chosen: str, typed: str, present: list[str], absent: list[str]) -> None:
+    with CliRunner().isolation(input=typed):
+        assert _said(item(blind=True), chosen) == (present, absent)
+    assert _said(item(blind=False), chosen) == ([chosen], [])
+
+
+def test_what_waits_is_read_at_the_terminal(served: Served, tmp_path: Path) -> None:
+    queue = served.project("terminal")
+    sent = [served.predict("blue", salt, project="terminal")["id"] for salt in range(2)]
+    asked = ["--queue", queue, "--reviewer", "ada", "--folder", str(tmp_path), "--url", served.gateway.url]
+    ended = CliRunner().invoke(review, [*asked, "--key", KEY], input="3\nn\n")
+    assert ended.exit_code == 0, ended.output
+    assert "The queue is empty." in ended.output
+    finals = [served.http.get(f"/v1/predictions/{each}").json()["final"] for each in sent]
+    assert [(each["labels"], each["outcome"]) for each in finals] == [(["blue"], "labels"), ([], "none_of_these")]
+    assert list(tmp_path.iterdir()) == []
