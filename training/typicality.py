@@ -111,7 +111,7 @@ def _between(scores: Features) -> Tensor:
     """
     ordered = np.sort(scores.astype(np.float64))
     higher = np.searchsorted(ordered, ordered, "right")
-    widest = max(float(np.ptp(ordered)), abs(float(ordered[-1])), 1e-6)
+    widest = max(float(np.ptp(ordered)), 1.0)
     following = np.append(ordered, ordered[-1] + widest / len(ordered))[higher]
     points = (ordered + following) / 2
     rows = np.linspace(0, len(points) - 1, min(STEPS, len(points))).round().astype(np.intp)
