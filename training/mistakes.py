@@ -14,6 +14,8 @@ from training.score import Scores
 
 SHOWN = 12
 """Images of each kind, at most."""
+NEAR = 0.1
+"""Farther from the threshold than this is not on the edge."""
 MATRIX = 14
 """More labels than this make no matrix that anybody reads; the commonest mistakes are listed instead."""
 PAIRS = 20
@@ -64,9 +66,7 @@ def borderline(table: DecisionTable, scores: Scores, decided: Decisions, limit: 
         nearest = distance.argmin(axis=1) if distance.size else np.zeros(0, np.intp)
         by_image = distance.min(axis=1, initial=np.inf)
         rows = np.argsort(by_image, kind="stable")[: limit // 2]
-        found += [
-            _shown(table, scores, decided, int(row), int(nearest[row])) for row in rows if np.isfinite(by_image[row])
-        ]
+        found += [_shown(table, scores, decided, int(row), int(nearest[row])) for row in rows if by_image[row] <= NEAR]
     return found
 
 

@@ -176,7 +176,7 @@ def test_the_command_plans_without_a_certification_image(trained: Trained, monke
     loaded = data.load(trained.recipe)
     gone = [dataclasses.replace(image, source=Path("/nowhere")) for image in loaded.parts["certify"]]
     monkeypatch.setattr(
-        data, "load", lambda recipe: dataclasses.replace(loaded, parts={**loaded.parts, "certify": gone})
+        data, "load", lambda recipe, bundle: dataclasses.replace(loaded, parts={**loaded.parts, "certify": gone})
     )
     command = ["plan", "colours/1", "--data", str(trained.data), "--draws", "2", "--target", "0.8"]
     result = CliRunner().invoke(main, [*command, "--wage", "30", "--json"])
