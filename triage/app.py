@@ -100,7 +100,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions, key)
     desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
-    recalls = Recalls(settings.journal_folder, catalog, recorder)
+    recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder)
     suspensions = Suspensions(sites, recorder, recalls, settings.control_stale_s)
     auditor = Auditor(sites, reviews, recorder, suspensions, metrics)
     await recorder.step()

@@ -8,6 +8,7 @@ import msgspec
 
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
+from triage import answers
 from triage.audits import BONUS_S
 from triage.catalog import Catalog
 from triage.ids import reading_id
@@ -61,8 +62,10 @@ class AuditIndex:
         labels, received_at = tuple(detail["labels"].split()), int(detail["received_at"])
         outcome = {
             "type": "recall", "prediction": event.subject, "project": event.project, "site": event.site,
-            "case": detail.get("case"), "recall": detail["recall"], "label": detail["label"], "labels": labels,
-            "received_at": received_at, "final": None,
+            "case": detail.get("case"), "recall": detail["recall"], "label": detail["label"],
+            "final": {
+                "labels": labels, "by": "model", "revision": int(detail["revision"]), "at": answers.when(received_at)
+            },
         }  # fmt: skip
         if detail["read"] == "now":
             assert event.site is not None

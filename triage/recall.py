@@ -2,8 +2,8 @@
 
 Every answer with the class at the site under its rule that came after the last good evidence becomes an event `recalled`,
 whose id follows from recall and prediction. A turn that was cut off goes on where the journal ends, and two gateways at once
-write the same events, which count once. There are two sweeps: at the suspension, and again when every gateway must know of
-it, for what the others answered in between.
+write the same events, which count once. A gateway sweeps its own journal twice: at the suspension, and when it must have known
+of it, for what it answered in between; and later, where it sees them, the journals of gateways that are gone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,39 +43,47 @@ class Doubt:
 class Recalls:
     """Carries recalls out. One object for the life of the gateway."""
 
-    def __init__(self, journal_folder: Path, catalog: Catalog, recorder: Recorder) -> None:
+    def __init__(self, journal_folder: Path, node: str, catalog: Catalog, recorder: Recorder) -> None:
+        self.node = node
         self._folder = journal_folder
         self._catalog = catalog
         self._recorder = recorder
 
-    async def sweep(self, doubt: Doubt, limit: int) -> int:
-        """Journals what is not journaled yet, the newest `limit` to be read again by people; gives back how many.
+    def nodes(self) -> set[str]:
+        """The nodes whose journals are seen from here."""
+        return {self.node, *(folder.name for folder in nodes(self._folder))}
+
+    async def sweep(self, doubt: Doubt, of: Collection[str], limit: int) -> int:
+        """Journals what is not journaled yet of these nodes' answers, the newest `limit` to be read again by people; gives back
+        how many.
 
         Raises JournalBroken.
         """
-        found = self._fresh(doubt, limit)
+        found = self._fresh(doubt, of, limit)
         count = 0
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(found, _AT_ONCE))):
             await asyncio.gather(*(self._recorder.record(event) for event in batch))
             count += len(batch)
         return count
 
-    def _fresh(self, doubt: Doubt, limit: int) -> Iterator[EventRecord]:
+    def _fresh(self, doubt: Doubt, of: Collection[str], limit: int) -> Iterator[EventRecord]:
         """Two readings of the journals, so that only ids are held and not records."""
         known: set[str] = set()
         newest: list[tuple[int, str]] = []
-        for record in since(self._folder, doubt.recall.after):
+        for node, record in since(self._folder, doubt.recall.after):
             if isinstance(record, EventRecord) and record.name == RECALLED:
                 if record.detail["recall"] == doubt.recall.id:
                     known.add(record.subject)
-            elif isinstance(record, PredictionRecord) and self._doubtful(record, doubt):
+            elif isinstance(record, PredictionRecord) and node in of and self._doubtful(record, doubt):
                 if doubt.label not in record.drawn:
                     heapq.heappush(newest, (record.received_at, record.id))
                 if len(newest) > limit:
                     heapq.heappop(newest)
         to_read = {prediction for _, prediction in newest}
-        for record in since(self._folder, doubt.recall.after):
-            if isinstance(record, PredictionRecord) and self._doubtful(record, doubt) and record.id not in known:
+        for node, record in since(self._folder, doubt.recall.after):
+            if not isinstance(record, PredictionRecord) or node not in of or record.id in known:
+                continue
+            if self._doubtful(record, doubt):
                 known.add(record.id)
                 yield _event(record, doubt, to_read)
 
@@ -91,13 +99,13 @@ class Recalls:
         return proof is None or proof.rule == doubt.recall.rule
 
 
-def since(journal_folder: Path, after: int) -> Iterator[Record]:
-    """Records of all nodes, without segments that were last written before a moment: nothing in them came after it."""
+def since(journal_folder: Path, after: int) -> Iterator[tuple[str, Record]]:
+    """Records with their nodes, without segments that were last written before a moment: nothing in them came after it."""
     for node in nodes(journal_folder):
         for path in segments(node):
             if path.stat().st_mtime * 1e6 > after - _CLOCKS_US:
                 for _, record in read_segment(path):
-                    yield record
+                    yield node.name, record
 
 
 def _event(record: PredictionRecord, doubt: Doubt, to_read: set[str]) -> EventRecord:
@@ -122,11 +130,11 @@ def listing(journal_folder: Path) -> list[dict[str, Any]]:
     recalls: dict[str, dict[str, Any]] = {}
     became: dict[str, VerdictRecord] = {}
     found: dict[tuple[str, str], EventRecord] = {}
-    for record in since(journal_folder, 0):
+    for _, record in since(journal_folder, 0):
         if isinstance(record, EventRecord) and record.name == RECALLED:
             found[record.detail["recall"], record.subject] = record
     subjects = {prediction for _, prediction in found}
-    for record in since(journal_folder, 0):
+    for _, record in since(journal_folder, 0):
         if isinstance(record, VerdictRecord) and record.prediction in subjects:
             before = became.get(record.prediction)
             if before is None or (record.corrects, record.at) > (before.corrects, before.at):

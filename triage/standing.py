@@ -24,6 +24,7 @@ from model_store.errors import document_error
 from model_store.rules import Certificate, Rules
 
 MONITOR = "monitor"
+_RECALLS = 8
 State = Literal["watching", "suspended", "resumed"]
 Moment = Annotated[int, Field(ge=0)]
 """Microseconds since the epoch, UTC."""
@@ -35,12 +36,15 @@ class Recall(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    at: Moment
+    """When the class was suspended."""
     rule: str
     """The rule that answered."""
     after: Moment
     """Answers received later than this are in doubt."""
-    swept: Literal["no", "once", "whole"] = "no"
-    """once: what was known at the suspension is listed. whole: also what gateways answered before they knew of it."""
+    swept: dict[str, Literal["once", "whole"]] = {}
+    """By node, since a gateway may see no journal but its own. once: what was there at the suspension is listed. whole: also
+    what the gateway answered before it knew of it."""
 
 
 class ClassStanding(BaseModel):
@@ -65,7 +69,8 @@ class ClassStanding(BaseModel):
     """Fixed before the first read of the test, and never moved by what the reads say."""
     errors_allowed: Annotated[int, Field(ge=0)] | None = None
     last_good: Moment | None = None
-    recall: Recall | None = None
+    recalls: tuple[Recall, ...] = ()
+    """The newest last. The older ones stay for gateways that were down meanwhile."""
     evidence: dict[str, str] = {}
     """What the change rests on, in words and numbers; goes into the journal."""
     event: str = ""
@@ -83,19 +88,21 @@ class ClassStanding(BaseModel):
         """Whether the certificate is newer than what spoke against the class."""
         return self.suspended_at is not None and certificate.certified_at.timestamp() * 1e6 > self.suspended_at
 
+    @property
+    def recall(self) -> Recall | None:
+        """That of the suspension which has not been overcome yet."""
+        return self.recalls[-1] if self.recalls and self.recalls[-1].at == self.suspended_at else None
+
     def over(self, now: int) -> bool:
         """Whether an operator's override has ended."""
         return self.until is not None and now >= self.until
 
     def then(self, state: State, now: int, **changes: Any) -> ClassStanding:
         """The next epoch, which begins now. What a state does not have is gone unless the changes say otherwise."""
-        kept: dict[str, Any] = {} if state == "watching" else {
-            "suspended_at": self.suspended_at, "attempt": self.attempt, "recall": self.recall, "last_good": self.last_good,
-        }  # fmt: skip
-        kept["recall"] = self.recall if self.recall and self.recall.swept != "whole" else kept.get("recall")
-        return ClassStanding(
-            **{"rule": self.rule, **kept, **changes, "state": state, "epoch": self.epoch + 1, "since": now}
-        )
+        kept: dict[str, Any] = {"rule": self.rule, "recalls": self.recalls[-_RECALLS:]}
+        if state != "watching":
+            kept |= {"suspended_at": self.suspended_at, "attempt": self.attempt, "last_good": self.last_good}
+        return ClassStanding(**{**kept, **changes, "state": state, "epoch": self.epoch + 1, "since": now})
 
 
 class Standing(BaseModel):

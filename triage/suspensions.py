@@ -7,6 +7,7 @@ the document until it is done, so that whoever dies between two lines is made up
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from triage.errors import Conflict, Invalid, PreconditionFailed
 from triage.ids import derived_id, now_us
 from triage.recall import Doubt, Recalls
 from triage.recorder import Recorder
-from triage.standing import ClassStanding, Standing
+from triage.standing import ClassStanding, Recall, Standing
 
 log = logging.getLogger(__name__)
 MAX_HOURS = 168
@@ -36,6 +37,8 @@ class Suspensions:
         self._clock = clock
         self._settle_us = round(1e6 * (stale_s + 5))
         """After so long every gateway knows of a suspension, or lets nothing answer; what it had begun is done."""
+        self._swept: set[str] = set()
+        """Recalls of which nothing is left that this gateway sees."""
 
     async def follow(self, site: Site, label: str) -> None:
         """What a class's standing asks for: the next one, its event, its recall."""
@@ -49,19 +52,39 @@ class Suspensions:
         if entry is not None and not entry.journaled:
             await self._recorder.record(_event(site, label, entry))
             entry = await self.change(site, label, entry, entry.model_copy(update={"journaled": True}))
-        if entry is not None and entry.recall is not None and entry.recall.swept != "whole":
-            await self._recall(site, label, entry)
+        for recall in entry.recalls if entry is not None else ():
+            if recall.id not in self._swept:
+                await self._recall(site, label, recall)
 
-    async def _recall(self, site: Site, label: str, entry: ClassStanding) -> None:
-        assert entry.recall is not None
-        settled = self._clock() > (entry.suspended_at or entry.since) + self._settle_us
-        if entry.recall.swept == "once" and not settled:
+    async def _recall(self, site: Site, label: str, recall: Recall) -> None:
+        """The part of a recall that this gateway sees to: its own journal, and later those of gateways that are gone."""
+        waited, own = self._clock() - recall.at, self._recalls.node
+        settled = waited > self._settle_us
+        if not settled and own in recall.swept:
             return
-        doubt = Doubt(site.project, site.name, label, entry.recall)
-        count = await self._recalls.sweep(doubt, site.document.audit.recall_items)
-        log.warning("answers are recalled", extra={"site": site.name, "label": label, "answers": count})
-        swept = entry.recall.model_copy(update={"swept": "whole" if settled else "once"})
-        await self.change(site, label, entry, entry.model_copy(update={"recall": swept}))
+        folders = self._recalls.nodes() if waited > 2 * self._settle_us else {own}
+        left = {node for node in folders if recall.swept.get(node) != "whole"}
+        if left:
+            doubt = Doubt(site.project, site.name, label, recall)
+            count = await self._recalls.sweep(doubt, left, site.document.audit.recall_items)
+            log.warning("answers are recalled", extra={"site": site.name, "label": label, "answers": count})
+            await self._mark(site, label, recall.id, dict.fromkeys(left, "whole" if settled else "once"))
+        if waited > 2 * self._settle_us:
+            self._swept.add(recall.id)
+
+    async def _mark(self, site: Site, label: str, recall: str, swept: dict[str, str]) -> None:
+        def mark(standing: Standing) -> Standing:
+            entry = standing.classes.get(label)
+            if entry is None:
+                return standing
+            recalls = tuple(
+                each.model_copy(update={"swept": {**each.swept, **swept}}) if each.id == recall else each
+                for each in entry.recalls
+            )
+            return standing.with_class(label, entry.model_copy(update={"recalls": recalls}))
+
+        with contextlib.suppress(PreconditionFailed):  # the next turn sweeps again, and finds it done
+            await asyncio.to_thread(self._control.change_standing, site, mark)
 
     async def change(
         self, site: Site, label: str, before: ClassStanding | None, after: ClassStanding

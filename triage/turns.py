@@ -40,11 +40,12 @@ def concluded(entry: ClassStanding, evidence: Evidence, certificate: Certificate
         assert watch is not None
         last_good = monitor.last_good(watch)
         low, high = monitor.interval(watch, watch.promise)
-        doubt = Recall(id=new_id(), rule=entry.rule, after=max(0, entry.since - 1) if last_good is None else last_good)
+        after = max(0, entry.since - 1) if last_good is None else last_good
+        recalls = (*entry.recalls, Recall(id=new_id(), at=now, rule=entry.rule, after=after))
         said |= {"precision_low": f"{low:.4f}", "precision_high": f"{high:.4f}", "target": str(certificate.target)}
         why = f"{evidence.errors} of {evidence.audits} audits were errors, more than a precision of {certificate.target} allows"
         return _suspended(
-            entry, certificate, now, why, suspended_at=now, last_good=last_good, recall=doubt, evidence=said
+            entry, certificate, now, why, suspended_at=now, last_good=last_good, recalls=recalls, evidence=said
         )
     delta = _delta(certificate, entry.attempt)
     reads, errors = evidence.audits, evidence.errors

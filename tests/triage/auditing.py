@@ -53,7 +53,7 @@ class Audited:
     def auditor(self, gateway: Wired | None = None, stale_s: float = 0.0) -> Auditor:
         """A new one, as after a restart."""
         of = gateway or self.gateway
-        recalls = Recalls(of.data.folder / "journal", Catalog(of.data.folder), of.recorder)
+        recalls = Recalls(of.data.folder / "journal", of.journal.folder.name, Catalog(of.data.folder), of.recorder)
         clock = lambda: now_us() + self.clock_ahead_us  # noqa: E731
         suspensions = Suspensions(of.control, of.recorder, recalls, stale_s, clock)
         return Auditor(of.control, of.reviews, of.recorder, suspensions, of.metrics, clock)

@@ -242,7 +242,7 @@ async def test_answers_from_before_every_gateway_knew_are_recalled_too(audited: 
     await audited.until_suspended()
     entry = audited.entry()
     assert entry.recall is not None
-    assert entry.recall.swept == "once"
+    assert entry.recall.swept == {"test": "once"}
     standing = audited.gateway.control.site("default", "default")
     late = audited.gateway.predictions()[-1]
     import msgspec
@@ -259,7 +259,7 @@ async def test_answers_from_before_every_gateway_knew_are_recalled_too(audited: 
     assert straggler.id in {each.subject for each in audited.events("recalled").values()}
     recalled = audited.entry().recall
     assert recalled is not None
-    assert recalled.swept == "whole"
+    assert recalled.swept == {"test": "whole"}
 
 
 async def test_a_class_that_is_no_more_leaves_no_series_and_no_line(audited: Audited, data: Data, redis: Redis) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from embedded.stack import Valkey
+from model_store.record import EventRecord
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient, outcomes
 from tests.triage.gateway_parts import Wired, wired
 from triage import redis_audits
 from triage.auditor import Auditor
+from triage.catalog import Catalog
+from triage.journal import read
+from triage.recall import Recalls
 from triage.recover import recover
 from triage.settings import Settings
+from triage.suspensions import Suspensions
 
 BAD = 8
 
@@ -49,6 +56,7 @@ def under_the_knife(audited: Audited, knife: Knife) -> Auditor:
     auditor: Any = audited.auditor()
     knife.through(auditor._audits, "take")
     knife.through(auditor._suspensions, "change")
+    knife.through(auditor._suspensions, "_mark")
     recorder = _Passing(audited.gateway.recorder)
     auditor._suspensions._recorder = auditor._suspensions._recalls._recorder = recorder
     knife.through(recorder, "record")
@@ -80,8 +88,8 @@ async def end_of(audited: Audited, redis: Redis) -> dict[str, Any]:
     entry = audited.entry()
     evidence = await audited.evidence_or_none()
     return {
-        "entry": entry.model_dump(exclude={"since", "suspended_at", "last_good", "recall", "evidence"}),
-        "swept": entry.recall and entry.recall.swept,
+        "entry": entry.model_dump(exclude={"since", "suspended_at", "last_good", "recalls", "evidence"}),
+        "swept": [list(each.swept.values()) for each in entry.recalls],
         "suspended": len(audited.events("class_suspended")),
         "resumed": len(audited.events("class_resumed")),
         "recalled": len({each.subject for each in audited.events("recalled").values()}),
@@ -160,6 +168,8 @@ async def test_two_auditors_at_once_count_everything_once(
             other.control.poll()
             for _ in range(4):
                 await asyncio.gather(*(auditor.turn() for auditor in auditors))
+            audited.gateway.control.poll()
+            other.control.poll()
 
         await audited.send(30)
         await audited.read()
@@ -241,3 +251,46 @@ async def test_what_was_taken_is_forgotten_and_still_not_let_in_again(
     left: Any = redis.keys("sr:{default.review}:draw:*")
     assert all(redis.ttl(name) > 0 for name in left), "readings that belong to no draw in line end by themselves"
     assert len((await audited.evidence()).pack()) <= 1024
+
+
+async def test_the_answers_of_a_gateway_that_is_gone_are_recalled_by_another(
+    audited: Audited, data: Data, valkey: Valkey
+) -> None:
+    async with wired(data, valkey.url, "gone") as other:
+        others = Audited(other, truth=audited.truth, salt=itertools.count(1000))
+        await others.send(2, "red", "blue")
+    await audited.until_suspended()
+
+    def recalled() -> set[str]:
+        return {each.subject for each in audited.events("recalled").values()}
+
+    gone = {each["id"] for each in other.sent}
+    assert not gone & recalled(), "it may be alive, and then sees to its own"
+    audited.clock_ahead_us = 11_000_000
+    await audited.turn()
+    assert gone <= recalled()
+    (recall,) = audited.entry().recalls
+    assert recall.swept == {"test": "whole", "gone": "whole"}
+
+
+async def test_a_gateway_that_sees_no_journal_but_its_own_recalls_its_own_answers(
+    audited: Audited, data: Data, valkey: Valkey, tmp_path: Path
+) -> None:
+    """As pods with a disk each; this one was down when the class was suspended."""
+    async with wired(data, valkey.url, "apart") as other:
+        others = Audited(other, truth=audited.truth, salt=itertools.count(1000))
+        await others.send(2, "red", "blue")
+        apart = tmp_path / "apart"
+        apart.mkdir()
+        (data.folder / "journal" / "apart").rename(apart / "apart")
+        await audited.until_suspended()
+        audited.clock_ahead_us = 11_000_000
+        await audited.turn()
+        (recall,) = audited.entry().recalls
+        assert recall.swept == {"test": "whole"}
+        recalls = Recalls(apart, "apart", Catalog(data.folder), other.recorder)
+        other.control.poll()
+        site = other.control.site("default", "default")
+        await Suspensions(other.control, other.recorder, recalls, 0.0).follow(site, "red")
+        told = [record for _, record in read(apart / "apart") if isinstance(record, EventRecord)]
+        assert {each.subject for each in told} == {each["id"] for each in other.sent}

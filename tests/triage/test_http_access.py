@@ -20,7 +20,9 @@ GUARDED = [
     ("GET", "/v1/queues/default.review"), ("POST", "/v1/queues/default.review/leases"), ("PATCH", "/v1/leases/a~b~1~c"),
     ("DELETE", "/v1/leases/a~b~1~c"), ("POST", "/v1/leases/a~b~1~c/shown"), ("POST", "/v1/leases/a~b~1~c/skip"),
     ("POST", "/v1/leases/a~b~1~c/verdict"), ("GET", "/v1/leases/a~b~1~c/image"), ("GET", "/v1/outcomes"),
-    ("GET", "/v1/projects/default/sites/default"),
+    ("GET", "/v1/projects/default/sites/default"), ("GET", "/v1/projects/default/sites/default/monitor"),
+    ("POST", "/v1/projects/default/sites/default/classes/red/suspend"),
+    ("POST", "/v1/projects/default/sites/default/classes/red/resume"),
     ("PUT", "/v1/projects/default/sites/default"), ("GET", "/v1/models/colours/1"), ("GET", "/v1/rules/sha256:0"),
 ]  # fmt: skip
 OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json")
@@ -57,6 +59,7 @@ def test_every_route_is_guarded_or_known_to_be_open(served: Served) -> None:
         parts = [names.get(part, part) for part in path.split("/")]
         if parts[2] == "projects":
             parts[3], parts[5] = "{project}", "{site}"
+            parts[7:8] = ["{label}"] if parts[7:8] else []
         if parts[2] == "models":
             parts[3:] = ["{name}", "{version}"]
         templates.add((method.lower(), "/".join(parts)))

@@ -50,7 +50,7 @@ def run(command: list[str], served: Served, folder: Path) -> str:
 
 def test_the_shell_examples(served: Served, folder: Path, require: Callable[[str, bool], None]) -> None:
     require("curl", shutil.which("curl") is not None)
-    assert len(blocks("sh")) == 6
+    assert len(blocks("sh")) == 7
     told = run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks("sh"))], served, folder)
     assert json.loads((folder / "prediction.json").read_text())["case"] == "plant-7"
     assert json.loads((folder / "verdict.json").read_text())["answers"] == {"blue": "present"}
@@ -71,6 +71,7 @@ def test_the_page_names_every_route_and_status(served: Served) -> None:
     plain = PAGE.replace("TOKEN", "{token}").replace("QUEUE", "{queue}").replace("$id", "{prediction_id}")
     plain = plain.replace("$rules", "{digest}").replace("colours/1", "{name}/{version}")
     plain = plain.replace("projects/default/sites/default", "projects/{project}/sites/{site}")
+    plain = plain.replace("classes/red", "classes/{label}")
     for path in described:
         assert path in plain, f"{path} is not in docs/http-api.md"
     assert Problem.model_fields.keys() >= {"type", "title", "status", "detail"}

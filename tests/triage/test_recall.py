@@ -20,6 +20,8 @@ from triage.ports import Position
 from triage.recall import Doubt, Recalls, listing
 from triage.standing import Recall
 
+OWN = {"test"}
+
 
 @pytest.fixture
 async def audited(data: Data, gateway: Wired) -> Audited:
@@ -31,12 +33,12 @@ async def audited(data: Data, gateway: Wired) -> Audited:
 
 def doubt(audited: Audited, after: int = 0, rule: str | None = None) -> Doubt:
     proof = audited.gateway.control.site("default", "default").proofs["red"]
-    return Doubt("default", "default", "red", Recall(id="R", rule=rule or proof.rule, after=after))
+    return Doubt("default", "default", "red", Recall(id="R", at=0, rule=rule or proof.rule, after=after))
 
 
 def recalls(audited: Audited) -> Recalls:
     folder = audited.gateway.data.folder
-    return Recalls(folder / "journal", Catalog(folder), audited.gateway.recorder)
+    return Recalls(folder / "journal", "test", Catalog(folder), audited.gateway.recorder)
 
 
 def at(audited: Audited, prediction: str) -> int:
@@ -51,11 +53,11 @@ async def test_only_answers_of_this_class_site_rule_and_time_are_in_doubt(audite
     data.declare("default", rules=lenient(data, ("default", "ward"), target=0.9).digest, mode="assist")
     audited.gateway.control.poll()
     await audited.send(2)
-    assert await recalls(audited).sweep(doubt(audited, after=at(audited, last_good)), 100) == 3
+    assert await recalls(audited).sweep(doubt(audited, after=at(audited, last_good)), OWN, 100) == 3
     events = audited.events("recalled").values()
     assert {each.subject for each in events} == set(late)
     assert early not in late
-    assert await recalls(audited).sweep(doubt(audited, rule="sha256:" + "1" * 64), 100) == 0
+    assert await recalls(audited).sweep(doubt(audited, rule="sha256:" + "1" * 64), OWN, 100) == 0
     one = next(each for each in events if each.subject == late[0])
     assert one.detail["labels"] == "red"
     assert int(one.detail["received_at"]) == at(audited, late[0])
@@ -63,7 +65,7 @@ async def test_only_answers_of_this_class_site_rule_and_time_are_in_doubt(audite
 
 async def test_the_newest_are_read_again_and_all_are_listed(audited: Audited, redis: Redis) -> None:
     sent = await audited.send(9)
-    assert await recalls(audited).sweep(doubt(audited), 4) == 9
+    assert await recalls(audited).sweep(doubt(audited), OWN, 4) == 9
     leases = await audited.gateway.desk.lease(QUEUE, "ada", 100, None)
     assert {lease.item.prediction for lease in leases} == set(sent[-4:])
     assert all(lease.item.blind and lease.item.purpose == "recall" and not lease.item.suggestions for lease in leases)
@@ -82,10 +84,10 @@ async def test_the_newest_are_read_again_and_all_are_listed(audited: Audited, re
 
 async def test_a_sweep_again_or_two_at_once_changes_nothing(audited: Audited, redis: Redis) -> None:
     await audited.send(5)
-    await asyncio.gather(*(recalls(audited).sweep(doubt(audited), 100) for _ in range(3)))
-    assert await recalls(audited).sweep(doubt(audited), 100) == 0
+    await asyncio.gather(*(recalls(audited).sweep(doubt(audited), OWN, 100) for _ in range(3)))
+    assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 0
     await audited.send(2)
-    assert await recalls(audited).sweep(doubt(audited), 100) == 2, "what was answered meanwhile is added"
+    assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 2, "what was answered meanwhile is added"
     assert len(audited.events("recalled")) == 7
     assert sum(each["type"] == "recall" for each in outcomes(redis)) == 7
 
@@ -102,10 +104,10 @@ async def test_segments_that_are_wholly_older_are_not_read(audited: Audited, mon
     monkeypatch.setattr("triage.recall.read_segment", watched)
     long_ago = at(audited, sent[0]) / 1e6 - 3600
     os.utime(path, (long_ago, long_ago))
-    assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), 100) == 0
+    assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), OWN, 100) == 0
     assert opened == []
     os.utime(path)
-    assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), 100) == 2
+    assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), OWN, 100) == 2
     assert opened
 
 
@@ -113,14 +115,14 @@ async def test_a_withdrawn_item_s_answer_counts_and_its_first_record_does_not(au
     audited.gateway.classifier.away()
     await audited.send(1)
     audited.gateway.classifier.back()
-    assert await recalls(audited).sweep(doubt(audited), 100) == 0
+    assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 0
     await audited.gateway.returning.step()
-    assert await recalls(audited).sweep(doubt(audited), 100) == 1
+    assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 1
 
 
 async def test_a_replayed_journal_tells_and_asks_once(audited: Audited, redis: Redis) -> None:
     await audited.send(3)
-    await recalls(audited).sweep(doubt(audited), 100)
+    await recalls(audited).sweep(doubt(audited), OWN, 100)
     for record in audited.gateway.journaled():
         await audited.gateway.index.apply(record)
     assert sum(each["type"] == "recall" for each in outcomes(redis)) == 3
