@@ -17,7 +17,7 @@ from model_store import rules as rule_files
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError
 from model_store.rules import Rules
-from training import data, figures, report, thumbnails
+from training import data, figures, ledger, report, thumbnails
 from training.account import Found, account
 from training.recipe import Recipe
 from training.score import score
@@ -37,13 +37,14 @@ def run(
     """Scores the test images and writes page and numbers; returns the page's path and the numbers.
 
     `digest` names the rules; without it the last ones that were certified for this bundle, if any.
-    Raises a ModelStoreError for everything its caller can mend.
+    Raises a ModelStoreError for everything its caller can mend, test images that certified something among it.
     """
     digest = digest or _latest(bundle)
     rules = rule_files.find(out, digest) if digest else None
     if rules:
         rules.check_fits(bundle.digest, bundle.manifest)
     dataset = dataset or data.load(recipe, out, bundle)
+    ledger.record(out, "test", dataset.parts["test"], ledger.of_bundle(bundle, recipe), recipe.data.near_duplicates)
     test = score(bundle, dataset.parts["test"], rules.provider if rules else "cpu", "testing")
     found = Found.of(
         dataset, report.read(bundle, "training"), report.read(bundle, "plan"), _signed(rules, out) if rules else None

@@ -115,7 +115,10 @@ def _show_plan(made: Plan) -> None:
     )
     headings = ("promise", "% answered", "wrong in 1,000", "readers", "hours a day", "errors a day")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "promise" else "right", no_wrap=heading == "promise")
+        first = heading == "promise"
+        table.add_column(
+            heading, justify="left" if first else "right", no_wrap=first, min_width=9 if "wrong" in heading else None
+        )
     if work.wage is not None:
         table.add_column("cost a day", justify="right")
     nothing = made.nothing_automatic
