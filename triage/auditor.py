@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from model_store.errors import ModelStoreError
 from model_store.rules import Certificate
 from triage import evidence, monitor, turns
 from triage.control import Control, Site, promised
@@ -47,6 +48,8 @@ class Auditor:
         self._metrics = metrics
         self._clock = clock
         self._all_at = float("-inf")
+        self._lows: dict[str, float] = {}
+        self._seen: set[str] = set()
 
     async def step(self) -> None:
         """One turn: looks at what was read, and now and then at everything. Raises IndexAway, JournalBroken, OSError."""
@@ -58,25 +61,21 @@ class Auditor:
 
     async def turn(self, everything: bool = True) -> None:
         """`everything`: also classes of which nothing was read, where time alone may have decided."""
-        sites = {(site.project, site.name): site for site in self._control.sites}
-        for site in sites.values():
+        for site in self._control.sites:
             for label in site.standing.classes if site.standing else ():
-                await self._suspensions.follow(site, label)
+                await _kept_apart(self._suspensions.follow(site, label))
         born = await self._born()
         if born is None:
             return
-        for project in sorted({project for project, _ in sites}):
-            queue = queue_of(project)
+        for queue in sorted({queue_of(site.project) for site in self._control.sites}):
             ready = await (self._audits.drawn(queue) if everything else self._audits.ready(queue, _READY))
-            for some in range(0, len(ready), _AT_ONCE):
-                here = [(sites.get((project, of.site)), of) for of in ready[some : some + _AT_ONCE]]
-                await asyncio.gather(
-                    *(
-                        self._weigh(site, of, born)
-                        for site, of in here
-                        if site is not None and site.standing is not None
-                    )
-                )
+            for site in self._control.sites:
+                here = [of for of in ready if (queue_of(site.project), site.name) == (queue, of.site)]
+                if here and site.standing is not None:
+                    await _kept_apart(self._enter(site, [of.label for of in here]))
+                    for some in range(0, len(here), _AT_ONCE):
+                        weighing = [self._weigh(site, of, born) for of in here[some : some + _AT_ONCE]]
+                        await asyncio.gather(*(_kept_apart(each) for each in weighing))
 
     async def _born(self) -> int | None:
         """When the index was made, microseconds; None while it lacks something of this gateway's journal."""
@@ -99,8 +98,8 @@ class Auditor:
                 ):
                     return
                 continue
-            entry = await self._entered(site, of.label, proof)
-            if entry is None:
+            entry = entry_of(self._suspensions.now(site), of.label)
+            if entry is None or turns.due(entry, proof, self._clock()) is not None:
                 return
             before = await self._begun(site, entry, proof, stored)
             if before is None:
@@ -119,12 +118,12 @@ class Auditor:
             for result, count in taken.results.items():
                 self._metrics.audits.labels(site.project, site.name, of.label, result).inc(count)
 
-    async def _entered(self, site: Site, label: str, proof: Certificate) -> ClassStanding | None:
-        """The class's standing; one is begun with the first draw, so that a later change of its rules is noticed."""
-        entry = entry_of(self._suspensions.now(site), label)
-        if entry is None:
-            entry = await self._suspensions.change(site, label, None, ClassStanding(state="watching", rule=proof.rule))
-        return entry if entry is not None and turns.due(entry, proof, self._clock()) is None else None
+    async def _enter(self, site: Site, labels: list[str]) -> None:
+        """A class's standing is begun with its first draw, so that a later change of its rules is noticed."""
+        new = [label for label in labels if label in site.proofs and entry_of(site, label) is None]
+        if new:
+            begun = {label: ClassStanding(state="watching", rule=site.proofs[label].rule) for label in new}
+            await self._suspensions.begin(site, begun)
 
     async def _begun(self, site: Site, entry: ClassStanding, proof: Certificate, stored: Stored) -> Evidence | None:
         """The evidence of the epoch; None when another gateway is in a later one already."""
@@ -149,16 +148,27 @@ class Auditor:
         shown: dict[tuple[str, str, str], tuple[float, float]] = {}
         for site in self._control.sites:
             classes = [Class(site.name, label) for label in site.proofs]
-            if not classes:
-                continue
-            for of, stored in zip(classes, await self._audits.evidence(queue_of(site.project), classes), strict=True):
-                found = evidence.unpack(stored.body)
-                low = 0.0
-                if found is not None and found.watch is not None:
-                    low, _ = monitor.interval(found.watch, found.watch.promise)
+            stored = await self._audits.evidence(queue_of(site.project), classes) if classes else []
+            lows = await asyncio.to_thread(lambda stored=stored: [self._low(each) for each in stored])  # type: ignore[misc]
+            for of, low in zip(classes, lows, strict=True):
                 shown[site.project, site.name, of.label] = low, float(of.label in site.suspended)
         self._metrics.show_classes(shown)
+        self._lows = {version: low for version, low in self._lows.items() if version in self._seen}
+        self._seen = set()
+
+    def _low(self, stored: Stored) -> float:
+        """The lower bound that evidence leaves, worked out once for each version."""
+        self._seen.add(stored.version)
+        if stored.version not in self._lows:
+            found = evidence.unpack(stored.body)
+            watch = found and found.watch
+            self._lows[stored.version] = monitor.interval(watch, watch.promise)[0] if watch else 0.0
+        return self._lows[stored.version]
 
 
-def _entry(site: Site, label: str) -> ClassStanding | None:
-    return site.standing.classes.get(label) if site.standing else None
+async def _kept_apart(work: Awaitable[None]) -> None:
+    """A site whose documents are broken must not keep the others from being watched; /readyz tells of it."""
+    try:
+        await work
+    except ModelStoreError as error:
+        log.warning("a site cannot be audited", extra={"why": str(error)})

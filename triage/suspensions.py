@@ -86,6 +86,15 @@ class Suspensions:
         with contextlib.suppress(PreconditionFailed):  # the next turn sweeps again, and finds it done
             await asyncio.to_thread(self._control.change_standing, site, mark)
 
+    async def begin(self, site: Site, entries: dict[str, ClassStanding]) -> None:
+        """Puts in entries of classes that have none yet."""
+
+        def put(standing: Standing) -> Standing:
+            return Standing(classes={**entries, **standing.classes})
+
+        with contextlib.suppress(PreconditionFailed):
+            await asyncio.to_thread(self._control.change_standing, site, put)
+
     async def change(
         self, site: Site, label: str, before: ClassStanding | None, after: ClassStanding
     ) -> ClassStanding | None:

@@ -275,3 +275,21 @@ async def test_a_class_that_is_no_more_leaves_no_series_and_no_line(audited: Aud
     assert sample("triage_class_suspended", labels) is None
     assert sample("triage_class_suspended", {**labels, "site": "ward"}) == 0
     assert redis.exists("sr:{default.review}:line:default red") == 0
+
+
+async def test_a_site_whose_standing_is_broken_does_not_keep_the_others_from_being_watched(audited: Audited) -> None:
+    await audited.send(2)
+    await audited.send(2, site="ward")
+    await audited.read()
+    await audited.turn()
+    path = audited.gateway.control.folder / "projects/default/standing/default.json"
+    good = path.read_bytes()
+    path.write_bytes(b"{")
+    await audited.until_suspended("ward")
+    await audited.send(40, "red", "blue")
+    await audited.read()
+    await audited.turn()
+    assert audited.entry().state == "watching", "nothing can be decided where nobody knows what was"
+    path.write_bytes(good)
+    await audited.turn()
+    assert audited.entry().state == "suspended"

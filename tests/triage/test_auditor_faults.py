@@ -57,6 +57,7 @@ def under_the_knife(audited: Audited, knife: Knife) -> Auditor:
     knife.through(auditor._audits, "take")
     knife.through(auditor._suspensions, "change")
     knife.through(auditor._suspensions, "_mark")
+    knife.through(auditor._suspensions, "begin")
     recorder = _Passing(audited.gateway.recorder)
     auditor._suspensions._recorder = auditor._suspensions._recalls._recorder = recorder
     knife.through(recorder, "record")
