@@ -112,6 +112,7 @@ def _show_plan(made: Plan) -> None:
         f"{work.seconds:g} s each, {work.within:.0%} read within {work.wait:g} min",
         caption=f"from {made.tune:,} tuning images, {made.draws} simulated certifications a promise; below each what "
         "nine of ten of them give",
+        pad_edge=False,
     )
     headings = ("promise", "% answered", "wrong in 1,000", "readers", "hours a day", "errors a day")
     for heading in headings:
