@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -112,7 +113,7 @@ def _show_plan(made: Plan) -> None:
         f"{work.seconds:g} s each, {work.within:.0%} read within {work.wait:g} min",
         caption=f"from {made.tune:,} tuning images, {made.draws} simulated certifications a promise; below each what "
         "nine of ten of them give",
-        pad_edge=False,
+        box=SIMPLE_HEAD,
     )
     headings = ("promise", "% answered", "wrong in 1,000", "readers", "hours a day", "errors a day")
     for heading in headings:
