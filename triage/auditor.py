@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from model_store.errors import ModelStoreError
 from model_store.rules import Certificate
 from triage import evidence, monitor, turns
+from triage.bets import Promise
 from triage.control import Control, Site, promised
 from triage.evidence import Evidence
 from triage.ids import new_id, now_us
@@ -48,6 +49,8 @@ class Auditor:
         self._metrics = metrics
         self._clock = clock
         self._all_at = float("-inf")
+        self._starting = asyncio.Lock()
+        self._starts: dict[Promise, monitor.State] = {}
         self._lows: dict[str, float] = {}
         self._seen: set[str] = set()
 
@@ -133,8 +136,14 @@ class Auditor:
         if found is not None and (found.epoch, found.rule) == (entry.epoch, entry.rule):
             return found
         promise = promised(proof, site.document.audit, len(site.proofs))
-        watch = None if entry.state == "suspended" else await asyncio.to_thread(monitor.start, promise)
-        return evidence.begin(entry, watch)
+        return evidence.begin(entry, None if entry.state == "suspended" else await self._started(promise))
+
+    async def _started(self, promise: Promise) -> monitor.State:
+        """The state that every class of this promise starts with. The first one simulates for seconds, and only once."""
+        async with self._starting:
+            if promise not in self._starts:
+                self._starts[promise] = await asyncio.to_thread(monitor.start, promise)
+        return self._starts[promise]
 
     async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Certificate) -> None:
         after = turns.concluded(entry, found, proof, self._clock())
