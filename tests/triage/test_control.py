@@ -13,7 +13,8 @@ from model_store.errors import ModelStoreError
 from tests import bundles
 from tests.services import Data
 from triage.catalog import Catalog
-from triage.control import Control, SiteDocument, etag
+from triage.control import Control, SiteDocument
+from triage.documents import etag
 from triage.errors import NotFound, PreconditionFailed
 
 
