@@ -66,6 +66,22 @@ def run(folder: Path = KEPT) -> dict[str, Any]:
     }
 
 
+def rows(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+    """Lines of the table: measure, found, must reach, reached."""
+    lines = []
+    for name, kind in found["kinds"].items():
+        bound = found["foreign_most"] if name in FOREIGN else None
+        lines.append(
+            (
+                f"fires on {name} ({kind['images']:,})",
+                f"{kind['fires']:.3f} (gate off {kind['fires_gate_off']:.3f})",
+                f"<= {bound:g}" if bound else "",
+                bound is None or kind["fires"] <= bound,
+            )
+        )
+    return lines
+
+
 def _shares(table: DecisionTable, scored: Scored) -> dict[str, float]:
     gated, free = (decide(each, *scored).fires.any(axis=1) for each in (table, replace(table, floor=np.float32(0))))
     return {
