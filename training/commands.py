@@ -209,6 +209,18 @@ def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
     console = Console()
     console.print(table)
     for label, rule in rules.classes.items():
+        if rule.absence:
+            found = rule.absence
+            npv = (
+                f"; {found.npv:.1%} of what is called absent is, at a prevalence of {found.prevalence:.1%}"
+                if found.npv
+                else ""
+            )
+            console.print(
+                f"{label}: absent below {rule.absent_below:.3f}, which overlooks at most {found.bound:.3f} of the images that "
+                f"show it ({found.missed} of {found.positives}){npv}",
+                highlight=False,
+            )
         if rule.lacks:
             console.print(f"{label}: {rule.lacks}", highlight=False)
     everything = evaluation.all

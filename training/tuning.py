@@ -23,6 +23,10 @@ from training.vetoes import Doubles, Worth
 
 _AS_GOOD = 1.05
 """A start may fail with so many times the least probability of failing; 2 was worse, and 1 too, by tests.benchmarks.certify."""
+_PRICES = (3.0, 20.0)
+"""In right answers, what a wrong answer of a class without a chance may cost while vetoes are searched."""
+_HARDLY = 0.5
+"""The chance below which a class is looked at in that way."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +220,11 @@ def sweep(points: Points, lowest: Floats, most: int) -> _Sweep:
     )
 
 
-def _appraise(found: _Sweep, weight: Bools, scale: float, target: Doubles, level: float) -> Worth:
-    """Expected certified firings of the classes in `weight`, and their derivatives by right and by wrong firings."""
+def _appraise(found: _Sweep, weight: Bools, scale: float, target: Doubles, level: float) -> tuple[Worth, ...]:
+    """Expected certified firings of the classes in `weight`, and their derivatives by right and by wrong firings.
+
+    Then the same with each of PRICES on a wrong answer of the classes that have hardly a chance, wherever they could fire.
+    """
     heads = len(weight)
     expected = found.chance(scale, target, level) * found.firings
     best = np.zeros(heads, np.intp)
@@ -240,4 +247,15 @@ def _appraise(found: _Sweep, weight: Bools, scale: float, target: Doubles, level
     threshold, right, wrong = np.full(heads, np.inf, np.float32), np.zeros(heads), np.zeros(heads)
     threshold[has] = found.threshold[at]
     right[has], wrong[has] = by_firing, by_firing + by_error
-    return Worth(float(expected[at].sum()), threshold, right, wrong)
+    total = float(expected[at].sum())
+    hopeless = np.flatnonzero(has)[expected[at] < _HARDLY * firings]
+    views = [Worth(total, threshold, right, wrong)]
+    for price in _PRICES if len(hopeless) else ():
+        lenient, gain, loss = threshold.copy(), right.copy(), wrong.copy()
+        lenient[hopeless], gain[hopeless], loss[hopeless] = (
+            found.threshold[found.start[hopeless + 1] - 1],
+            1.0,
+            1.0 - price,
+        )
+        views.append(Worth(total, lenient, gain, loss))
+    return tuple(views)

@@ -4,8 +4,11 @@ A veto that is easily reached keeps the others from answering where this class i
 right ones with them. What a place (an image on which a class could fire) is worth to the sum of expected certified firings
 is, to first order, the derivative of its class's own sum at its present best threshold (the envelope theorem spares the
 search over thresholds). With those worths the best veto of a class, all else fixed, is a cumulative sum over the places that
-it would stop. Classes take turns; then thresholds and worths are worked out anew. A round that makes the sum smaller is
-dropped. Every number that anything is later decided by comes from `model_store.decision`, not from here.
+it would stop. Classes take turns; then thresholds and worths are worked out anew.
+
+Where a class has no chance yet its derivative is nothing, although a veto might give it one: so each round is also tried with a
+price on the wrong answers of such classes. The best trial is kept, as long as the sum grows. Every number that anything later is
+decided by comes from `model_store.decision`, not from here.
 """
 
 from __future__ import annotations
@@ -52,25 +55,28 @@ def choose(
     hits: Points,
     vetoes: Floats,
     lowest: Floats,
-    appraise: Callable[[DecisionTable], Worth],
+    appraise: Callable[[DecisionTable], tuple[Worth, ...]],
 ) -> DecisionTable:
     """The table with its vetoes replaced.
 
     points: where classes could fire. hits: scores that reach the smallest of `vetoes`. lowest `[C]`: no class answers below.
+    appraise: what a table expects, and one or more views of what places are worth to it.
     """
     table = replace(table, veto=np.where(table.exclusive[table.group], vetoes.max(), np.inf).astype(np.float32))
     if len(vetoes) == 1 or not (table.exclusive & (table.size > 1)).any():
         return table
     stops = _stops(table, points, hits)
-    best, worth = table, appraise(table)
+    best, worths = table, appraise(table)
     for _ in range(_ROUNDS):
-        trial = _round(best, points, stops, vetoes, lowest, worth)
-        if np.array_equal(trial.veto, best.veto):
+        tables = {
+            trial.veto.tobytes(): trial for trial in (_round(best, points, stops, vetoes, lowest, w) for w in worths)
+        }
+        tables.pop(best.veto.tobytes(), None)
+        trials = [(trial, appraise(trial)) for trial in tables.values()]
+        trial, found = max(trials, key=lambda each: each[1][0].total, default=(best, worths))
+        if found[0].total <= worths[0].total:
             break
-        found = appraise(trial)
-        if found.total <= worth.total:
-            break
-        best, worth = trial, found
+        best, worths = trial, found
     return best
 
 

@@ -64,7 +64,7 @@ def oracle(table: DecisionTable, population: Scores, knobs: Certification) -> tu
     points = above(table, population, lowest)
     hits = above(table, population, np.full(len(lowest), grid.min(), np.float32), known=False)
 
-    def appraise(trial: DecisionTable) -> Worth:
+    def appraise(trial: DecisionTable) -> tuple[Worth]:
         kept = points.only(free(trial, population, points))
         heads = len(lowest)
         threshold, right, wrong, total = np.full(heads, np.inf, np.float32), np.zeros(heads), np.zeros(heads), 0.0
@@ -83,10 +83,10 @@ def oracle(table: DecisionTable, population: Scores, knobs: Certification) -> tu
             total += best
             threshold[k] = score[best - 1]
             right[k], wrong[k] = 1 + price * (1 - knobs.target), 1 - price * knobs.target
-        return Worth(total, threshold, right, wrong)
+        return (Worth(total, threshold, right, wrong),)
 
     best = vetoes.choose(table, points, hits, grid, lowest, appraise)
-    return max(appraise(each).total for each in (best, table)) / len(population), best
+    return max(appraise(each)[0].total for each in (best, table)) / len(population), best
 
 
 def naive(plan: tuning.Plan, seen: Points, target: float) -> Floats:
