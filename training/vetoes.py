@@ -7,8 +7,9 @@ search over thresholds). With those worths the best veto of a class, all else fi
 it would stop. Classes take turns; then thresholds and worths are worked out anew.
 
 Where a class has no chance yet its derivative is nothing, although a veto might give it one: so each round is also tried with a
-price on the wrong answers of such classes. The best trial is kept, as long as the sum grows. Every number that anything later is
-decided by comes from `model_store.decision`, not from here.
+price on the wrong answers of such classes. The best trial is kept, as long as the sum grows.
+
+Every number that anything is later decided by comes from `model_store.decision`, not from here.
 """
 
 from __future__ import annotations
