@@ -2,7 +2,7 @@
 
 Two kinds of claim, each at confidence `1 - delta / attempted`:
 
-    Certificate         of the images on which the class fires, at least `target` are right
+    Certificate         of the images on which the class fires, one a case, at least `target` are right
     AbsenceCertificate  of the images that show the label, at most `target` are called absent
 
 A certificate checks itself: its `bound` has to follow from its counts by the exact binomial, so none comes from too little
@@ -58,7 +58,13 @@ class _Evidence(BaseModel):
     """Of the rule it stands in, by `rule_hash`."""
     data_fingerprint: str
     certified_at: AwareDatetime
+    """When its images were spent: doing the same certification again changes nothing."""
     valid_until: AwareDatetime
+    images_from: AwareDatetime | None = None
+    """When the earliest of its images came; None where nobody knows (a data set)."""
+    attempt: Annotated[int, Field(ge=0)] = 0
+    """Certifications of the bundle before this one. Attempt k is tested with `delta / 2**k` of what was asked for, so that all
+    together risk less than twice that; `delta` here is what this one was tested with."""
 
     @property
     def level(self) -> float:
@@ -73,7 +79,7 @@ class _Evidence(BaseModel):
 
 
 class Certificate(_Evidence):
-    """The evidence that a class's automatic answers are right at least `target` of the time.
+    """The evidence that of the images on which a class fires, one a case, at least `target` are right.
 
     `bound` is the exact binomial (Clopper-Pearson) lower bound on precision at confidence `1 - delta /
     attempted`.

@@ -39,6 +39,8 @@ class Sampling(BaseModel):
 
     threshold: Annotated[float, Field(ge=0, le=1)]
     probability: Annotated[float, Field(gt=0, le=1)]
+    reads: Annotated[int, Field(ge=1)] | None = None
+    """How many cases are read before the class is tested, once and on exactly these; None: it cannot be tested."""
 
 
 class ClassRule(BaseModel):
