@@ -20,7 +20,8 @@ from model_store.rules import Rules
 from tests import bundles
 from triage.catalog import Catalog
 from triage.client import Client
-from triage.control import Control, SiteDocument
+from triage.control import Control
+from triage.site_document import SiteDocument
 
 DEADLINE_S = 30.0
 POLL_S = 0.02

@@ -16,7 +16,7 @@ from model_store.errors import ModelStoreError
 from model_store.rules import Certificate
 from triage import evidence, monitor, turns
 from triage.bets import Promise
-from triage.control import Control, Site, promised
+from triage.control import Control, Site
 from triage.evidence import Evidence
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics
@@ -24,6 +24,7 @@ from triage.recorder import Recorder
 from triage.redis_audits import Class, RedisAudits, Stored
 from triage.redis_reviews import RedisReviews
 from triage.review import queue_of
+from triage.site_document import promised
 from triage.standing import ClassStanding
 from triage.suspensions import Suspensions, entry_of
 

@@ -13,9 +13,10 @@ from model_store.errors import ModelStoreError
 from tests import bundles
 from tests.services import Data
 from triage.catalog import Catalog
-from triage.control import Control, SiteDocument
+from triage.control import Control
 from triage.documents import etag
 from triage.errors import NotFound, PreconditionFailed
+from triage.site_document import SiteDocument
 
 
 @pytest.fixture
