@@ -90,6 +90,8 @@ class Certificate(_Evidence):
     drawn: Literal["all", "firings"] = "all"
     """`all`: the images are a random sample of the stream. `firings`: of the images on which the class fires at some more
     lenient threshold, and `images` counts those; enough for precision, and all there is of a rare class."""
+    firing_share: Fraction | None = None
+    """About the share of all images that meet the use conditions on which the class fires; None where it is not known."""
 
     @model_validator(mode="after")
     def _proves_it(self) -> Self:
