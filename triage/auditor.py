@@ -12,11 +12,14 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from model_store.errors import ModelStoreError
 from model_store.rules import Certificate
 from triage import evidence, monitor, turns
 from triage.bets import Promise
 from triage.control import Control, Site
+from triage.errors import Unavailable
 from triage.evidence import Evidence
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics
@@ -67,7 +70,7 @@ class Auditor:
         """`everything`: also classes of which nothing was read, where time alone may have decided."""
         for site in self._control.sites:
             for label in site.standing.classes if site.standing else ():
-                await _kept_apart(self._suspensions.follow(site, label))
+                await _kept_apart(self._suspensions.follow(site, label), site, label)
         born = await self._born()
         if born is None:
             return
@@ -76,10 +79,13 @@ class Auditor:
             for site in self._control.sites:
                 here = [of for of in ready if (queue_of(site.project), site.name) == (queue, of.site)]
                 if here and site.standing is not None:
-                    await _kept_apart(self._enter(site, [of.label for of in here]))
+                    await _kept_apart(self._enter(site, [of.label for of in here]), site, "")
                     for some in range(0, len(here), _AT_ONCE):
-                        weighing = [self._weigh(site, of, born) for of in here[some : some + _AT_ONCE]]
-                        await asyncio.gather(*(_kept_apart(each) for each in weighing))
+                        apart = (
+                            _kept_apart(self._weigh(site, of, born), site, of.label)
+                            for of in here[some : some + _AT_ONCE]
+                        )
+                        await asyncio.gather(*apart)
 
     async def _born(self) -> int | None:
         """When the index was made, microseconds; None while it lacks something of this gateway's journal."""
@@ -170,15 +176,21 @@ class Auditor:
         """The lower bound that evidence leaves, worked out once for each version."""
         self._seen.add(stored.version)
         if stored.version not in self._lows:
-            found = evidence.unpack(stored.body)
-            watch = found and found.watch
-            self._lows[stored.version] = monitor.interval(watch, watch.promise)[0] if watch else 0.0
+            self._lows[stored.version] = 0.0
+            try:
+                found = evidence.unpack(stored.body)
+            except msgspec.DecodeError:
+                return 0.0  # whoever weighs it says so
+            if found is not None and found.watch is not None:
+                self._lows[stored.version] = monitor.interval(found.watch, found.watch.promise)[0]
         return self._lows[stored.version]
 
 
-async def _kept_apart(work: Awaitable[None]) -> None:
-    """A site whose documents are broken must not keep the others from being watched; /readyz tells of it."""
+async def _kept_apart(work: Awaitable[None], site: Site, label: str) -> None:
+    """Whatever goes wrong with one class, the others are watched. /readyz tells of broken documents."""
     try:
         await work
-    except ModelStoreError as error:
-        log.warning("a site cannot be audited", extra={"why": str(error)})
+    except (ModelStoreError, Unavailable) as error:
+        log.warning("a class waits", extra={"site": site.name, "label": label, "why": str(error)})
+    except Exception:
+        log.exception("a class cannot be audited", extra={"site": site.name, "label": label})

@@ -40,10 +40,8 @@ class Promise(msgspec.Struct, frozen=True):
     horizon: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.error <= 0.5:
-            raise ValueError(
-                f"A promised error of {self.error} cannot be monitored: choose one above 0 and at most 0.5."
-            )
+        if not 0 < self.error < 1:
+            raise ValueError(f"A promised error of {self.error} cannot be monitored: choose one between 0 and 1.")
         if not 0 < self.alpha < 1:
             raise ValueError(f"A false-alarm probability of {self.alpha} is no promise: choose one between 0 and 1.")
         if self.horizon < 2 * FLOOR:

@@ -35,9 +35,9 @@ def reads_to_resume(errors: int, target: float, delta: float, above: int = 0) ->
     return high
 
 
-def reads_for_resume(target: float, delta: float, precision: float, chance: float = 0.8) -> tuple[int, int]:
+def reads_for_resume(target: float, delta: float, precision: float, chance: float = 0.8) -> tuple[int, int] | None:
     """How many reads to plan, and the most errors among them that pass: the fewest reads with which a class of the given
-    precision passes with probability >= `chance`.
+    precision passes with probability >= `chance`. None where those are more than `MOST_READS`.
 
     Where a number of errors is allowed, fewer reads pass more easily, so only the fewest reads for each number are tried.
     """
@@ -51,10 +51,8 @@ def reads_for_resume(target: float, delta: float, precision: float, chance: floa
         errors += 1
         reads = reads_to_resume(errors, target, delta, above=reads)
         if reads > MOST_READS:
-            raise ValueError(
-                f"Proving {target} for a class of precision {precision} takes over {MOST_READS} reads: lower the target."
-            )
-    return reads, errors
+            return None
+    return (reads, errors) if reads <= MOST_READS else None
 
 
 def at_most(errors: int, reads: int, probability: float) -> float:

@@ -66,7 +66,8 @@ class ClassStanding(BaseModel):
     attempt: Annotated[int, Field(ge=0)] = 0
     """Tests for resumption begun since then; each spends half the risk of the one before."""
     reads: Annotated[int, Field(ge=1)] | None = None
-    """Fixed before the first read of the test, and never moved by what the reads say."""
+    """Fixed before the first read of the test, and never moved by what the reads say. None: nobody would read so much as a test
+    of this promise takes."""
     errors_allowed: Annotated[int, Field(ge=0)] | None = None
     last_good: Moment | None = None
     recalls: tuple[Recall, ...] = ()
@@ -92,6 +93,19 @@ class ClassStanding(BaseModel):
     def recall(self) -> Recall | None:
         """That of the suspension which has not been overcome yet."""
         return self.recalls[-1] if self.recalls and self.recalls[-1].at == self.suspended_at else None
+
+    @property
+    def returns(self) -> str:
+        """How a suspended class comes back, in words."""
+        if self.reads is None:
+            return (
+                "it promises more than any blind test would prove; only a new certificate, from images that came after the "
+                "suspension, or an operator brings it back"
+            )
+        return (
+            f"{self.reads} blind readings with at most {self.errors_allowed} errors, a new certificate from images that came "
+            "after the suspension, or an operator brings it back"
+        )
 
     def over(self, now: int) -> bool:
         """Whether an operator's override has ended."""

@@ -153,6 +153,8 @@ def entry_of(site: Site, label: str) -> ClassStanding | None:
 
 def _event(site: Site, label: str, entry: ClassStanding) -> EventRecord:
     detail = {**entry.evidence, "why": entry.why, "rule": entry.rule, "epoch": str(entry.epoch)}
+    if entry.state == "suspended":
+        detail["returns"] = entry.returns
     if entry.reads is not None:
         detail |= {"reads": str(entry.reads), "errors_allowed": str(entry.errors_allowed)}
     if entry.state == "suspended" and entry.recall is not None:

@@ -9,6 +9,8 @@ any --other rules--> the same, its evidence begun anew
 
 from __future__ import annotations
 
+import math
+
 from model_store.rules import Certificate
 from triage import exact, monitor
 from triage.evidence import Evidence
@@ -69,7 +71,7 @@ def by_operator(
 
 def _suspended(entry: ClassStanding, certificate: Certificate, now: int, why: str, **changes: object) -> ClassStanding:
     attempt = entry.attempt + 1
-    reads, allowed = test_of(certificate, attempt)
+    reads, allowed = test_of(certificate, attempt) or (None, None)
     begun = {
         "rule": certificate.rule, "by": MONITOR, "why": why, "attempt": attempt, "reads": reads, "errors_allowed": allowed,
         "event": "class_suspended", "journaled": False,
@@ -77,13 +79,15 @@ def _suspended(entry: ClassStanding, certificate: Certificate, now: int, why: st
     return entry.then("suspended", now, **{**begun, **changes})
 
 
-def test_of(certificate: Certificate, attempt: int) -> tuple[int, int]:
-    """Reads and most errors of a test that a class as good as it was in certification passes four times in five."""
+def test_of(certificate: Certificate, attempt: int) -> tuple[int, int] | None:
+    """Reads and most errors of a test that a class as good as it was in certification passes four times in five; None where
+    nobody would read so much, or no risk is left to spend: a suspension never fails for want of a way back."""
     seen = 1 - (certificate.errors + 1) / (certificate.firings + 1)  # one error more: it was seen to be no better
     hoped = max(seen, (1 + certificate.target) / 2)
-    return exact.reads_for_resume(certificate.target, _delta(certificate, attempt), hoped)
+    delta = _delta(certificate, attempt)
+    return exact.reads_for_resume(certificate.target, delta, hoped) if delta > 0 else None
 
 
 def _delta(certificate: Certificate, attempt: int) -> float:
     """The certificate's own risk, half of it for the first attempt, a quarter for the second, ...: all of it in all."""
-    return float(certificate.level / 2**attempt)
+    return math.ldexp(certificate.level, -attempt)

@@ -93,7 +93,7 @@ def test_another_promise_is_refused_with_the_mend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "alpha", "horizon"), [(0.0, 0.05, 5_000), (0.6, 0.05, 5_000), (0.05, 0.0, 5_000), (0.05, 0.05, 10)]
+    ("error", "alpha", "horizon"), [(0.0, 0.05, 5_000), (1.0, 0.05, 5_000), (0.05, 0.0, 5_000), (0.05, 0.05, 10)]
 )
 def test_an_impossible_promise_is_refused_with_the_mend(error: float, alpha: float, horizon: int) -> None:
     with pytest.raises(ValueError, match="choose"):
