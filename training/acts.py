@@ -6,7 +6,7 @@ all. Cases stand in it as hashes only.
 
 from __future__ import annotations
 
-import dataclasses
+import datetime
 import fcntl
 import hashlib
 import json
@@ -32,13 +32,24 @@ class Act:
 
     purpose: Purpose
     of: Mapping[str, str]
-    """`model`; `training`, the fingerprint of what trained it; of a certification `bundle` and `promise` too."""
+    """`model`; `training`, the fingerprint of what trained it; of a certification `bundle`, `promise`, its `delta`, and the
+    fingerprints of `evidence` and `tune`, labels and all; of one on readings the `rules` and `labels` that they are of."""
     planned: bool
     """Set aside when the model was trained, and not used yet."""
     names: tuple[str, ...]
     cases: tuple[str, ...]
     looks: tuple[str, ...]
     at: str = ""
+
+    @property
+    def when(self) -> datetime.datetime:
+        """When it was, in UTC."""
+        return datetime.datetime.fromisoformat(self.at)
+
+    @property
+    def spends(self) -> bool:
+        """Whether its images certified something, and may only train from then on."""
+        return self.purpose == "certify" and not self.planned
 
     @property
     def digest(self) -> str:
@@ -52,7 +63,7 @@ class Act:
             "purpose": self.purpose,
             "planned": self.planned,
             "of": dict(self.of),
-            "images": len(self.names),
+            "images": len(set(self.names)),
             "cases": len(set(self.cases)),
             "digest": self.digest,
         }
@@ -86,12 +97,12 @@ def _read(path: Path) -> Act:
     raise DataError(f"{path} is not as it was written; put this file of the use-ledger back from a backup") from None
 
 
-def write(data: Path, act: Act, at: str) -> None:
-    """Adds an act; the caller holds the lock."""
+def write(data: Path, act: Act) -> None:
+    """Adds an act that knows when it was; the caller holds the lock."""
     path = data / "uses" / f"{act.digest}.json"
     partial = path.with_name("partial")  # under the lock there is one writer; a leftover is written over
     with partial.open("wb") as stream:
-        stream.write(content(vars(dataclasses.replace(act, at=at))))
+        stream.write(content(vars(act)))
         stream.flush()
         os.fsync(stream.fileno())
     partial.rename(path)

@@ -31,7 +31,7 @@ from training.data import DataSet
 from training.evidence import refuse
 from training.images import UNKNOWN
 from training.points import Floats, Integers, above, chunks, free
-from training.recipe import Recipe
+from training.recipe import Certification, Recipe
 from training.rulebook import Absent, Rulebook, floor
 from training.score import Scores, score
 from training.splits import one_per_case
@@ -60,18 +60,29 @@ def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = Non
     dataset = dataset or data.load(recipe, out, bundle)
     chosen = one_per_case(dataset.parts["certify"], recipe.seed)
     dataset.require("tune", "certify")
-    use, radius = ledger.of_bundle(bundle, recipe), recipe.data.near_duplicates
-    ledger.check(out, "certify", chosen, use, radius)  # before scoring; and again, under its lock, when it is recorded
+    tuned, radius = dataset.parts["tune"], recipe.data.near_duplicates
+    use = ledger.of_evidence(bundle, recipe, tuned, chosen)
+    ledger.check(out, "tune", tuned, use, radius)  # before scoring; and again, under its lock, when it is recorded
+    ledger.check(out, "certify", chosen, use, radius)
     provider = recipe.certification.provider
-    tune = score(bundle, dataset.parts["tune"], provider, "tuning")
+    tune = score(bundle, tuned, provider, "tuning")
     evidence = score(bundle, chosen, provider, "certifying")
-    made = certify(bundle, recipe, dataset.counts("train"), tune, evidence, datetime.datetime.now(datetime.UTC))
-    ledger.record(out, "certify", chosen, use, radius)  # before any rules exist: images that proved something are spent
+    refuse(bundle.manifest, recipe, tune, evidence)
+    ledger.record(out, "tune", tuned, use, radius)
+    act = ledger.record(out, "certify", chosen, use, radius)  # before any rules exist: what proved something is spent
+    attempt = ledger.attempt(out, act)
+    made = certify(bundle, recipe, dataset.counts("train"), tune, evidence, act.when, attempt)
     signing.write(rules.write(out, made), signing.sign(made, signer))
     report.write(
         bundle,
         f"certificate-{made.digest.removeprefix('sha256:')[:12]}",
-        {"digest": made.digest, "refused": evidence.refused, "rules": made.model_dump(mode="json")},
+        {
+            "digest": made.digest,
+            "refused": evidence.refused,
+            "attempt": attempt,
+            "risk": ledger.risk(out, bundle.digest),
+            "rules": made.model_dump(mode="json"),
+        },
     )
     return made
 
@@ -83,23 +94,32 @@ def certify(
     tune: Scores,
     evidence: Scores,
     now: datetime.datetime,
+    attempt: int = 0,
 ) -> Rules:
     """The rules that the evidence supports. `trained_on` counts training images by label, for the sentences alone.
+
+    `now`: when the images were spent. `attempt`: certifications of the bundle before this one.
 
     Raises DataError for scores that nothing can be concluded from, DocumentError for a target of an unknown label.
     """
     refuse(bundle.manifest, recipe, tune, evidence)
     knobs, manifest = recipe.certification, bundle.manifest
     table = blank(bundle, recipe)
-    plan = tuning.plan(table, tune, len(evidence), knobs)
+    plan = tuning.plan(table, tune, len(evidence), halved(knobs, attempt))
     table = replace(table, veto=plan.veto)
-    book = Rulebook(bundle, recipe, trained_on, tune, plan, len(evidence), now)
+    book = Rulebook(bundle, recipe, trained_on, tune, plan, len(evidence), now, attempt)
     book.presence.update(presence(table, plan, evidence))
     for k in np.flatnonzero(plan.absence.attempted).tolist():
         book.absence[manifest.heads[k]] = _absence(table, plan.absence, evidence, k)
     made = book.rules(evidence)
     _check(made, bundle, evidence)
     return made
+
+
+def halved(knobs: Certification, attempt: int) -> Certification:
+    """The promise as this attempt has to prove it: `delta / 2**attempt`, so that all attempts risk less than twice delta."""
+    absent = knobs.absence_delta
+    return replace(knobs, delta=knobs.delta / 2**attempt, absence_delta=None if absent is None else absent / 2**attempt)
 
 
 def blank(bundle: Bundle, recipe: Recipe) -> DecisionTable:

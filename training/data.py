@@ -93,6 +93,7 @@ def load(recipe: Recipe, data: Path | None = None, bundle: Bundle | None = None)
     )
     if past.again:
         parts["certify"] = [image for image in parts["certify"] if image.name in past.again]
+        parts["tune"] = [image for image in parts["tune"] if image.name in past.tuned]
     return DataSet(schema, parts, past.spent)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Settled:
     """Images that only train because they, or what they belong together with, have certified."""
     again: frozenset[str] = frozenset()
     """Names of the images of a certification that is about to be done again; empty when there is none."""
+    tuned: frozenset[str] = frozenset()
+    """And of those that chose its thresholds."""
 
 
 def settle(data: Path | None, images: Sequence[LabelledImage], recipe: Recipe, bundle: Bundle | None) -> Settled:
@@ -34,15 +36,8 @@ def settle(data: Path | None, images: Sequence[LabelledImage], recipe: Recipe, b
     if not acts:
         return Settled()
     of = ledger.of_bundle(bundle, recipe) if bundle else {}
-    present = {image.name for image in images}
-    again = next(
-        (
-            frozenset(act.names)
-            for act in reversed(acts)
-            if act.of == of and act.purpose == "certify" and not act.planned and present.issuperset(act.names)
-        ),
-        frozenset(),
-    )
+    again = _again(acts, images, of) if bundle else None
+    tuned = [act for act in acts if act.purpose == "tune" and again and ledger.same_promise(act, again.of)]
     if bundle:  # what another model's training made of an image comes second; the sort is stable
         acts = sorted(acts, key=lambda act: act.of.get("training") == of["training"])
     states: dict[str, str] = {}
@@ -50,12 +45,23 @@ def settle(data: Path | None, images: Sequence[LabelledImage], recipe: Recipe, b
         ranks = [_STRICT.index(each) for each in (*found, states.get(image.group, "")) if each]
         if ranks:
             states[image.group] = _STRICT[min(ranks)]
-    states |= {image.group: "certify" for image in images if image.name in again}
+    names = frozenset(again.names if again else ())
+    states |= {image.group: "certify" for image in images if image.name in names}
     return Settled(
         {group: "train" if state == _SPENT else state for group, state in states.items()},
         sum(states.get(image.group) == _SPENT for image in images),
-        again,
+        names,
+        frozenset(name for act in tuned for name in act.names),
     )
+
+
+def _again(acts: Sequence[Act], images: Sequence[LabelledImage], of: Mapping[str, str]) -> Act | None:
+    """The last certification of this bundle with this promise whose images are all here."""
+    here = {image.name for image in images}
+    for act in reversed(acts):
+        if act.spends and "rules" not in act.of and ledger.same_promise(act, of) and here.issuperset(act.names):
+            return act
+    return None
 
 
 def _uses(acts: Sequence[Act], images: Sequence[LabelledImage], radius: int) -> list[tuple[str, str, str]]:
@@ -64,7 +70,7 @@ def _uses(acts: Sequence[Act], images: Sequence[LabelledImage], radius: int) -> 
     cases: dict[str, str] = {}
     alike: dict[int, str] = {}
     for act in acts:
-        use = _SPENT if act.purpose == "certify" and not act.planned else act.purpose
+        use = _SPENT if act.spends else act.purpose
         for table, keys in ((names, act.names), (cases, act.cases)):
             for key in keys:
                 if table.get(key) != _SPENT:
@@ -74,7 +80,7 @@ def _uses(acts: Sequence[Act], images: Sequence[LabelledImage], radius: int) -> 
     for act in acts:  # the others are joined with what they look like, if that is still there
         for found in ledger.near(act, [images[index] for index in strange], radius):
             if alike.get(strange[found]) != _SPENT:
-                alike[strange[found]] = _SPENT if act.purpose == "certify" and not act.planned else act.purpose
+                alike[strange[found]] = _SPENT if act.spends else act.purpose
     return [
         (names.get(image.name, ""), cases.get(case_key(image), ""), alike.get(index, ""))
         for index, image in enumerate(images)

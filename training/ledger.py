@@ -3,14 +3,18 @@
 1. What has certified once may afterwards only train: it tunes, certifies and tests nothing more.
 2. What trained or tuned a model certifies neither it nor any other model trained on the same images.
 3. "It" is the image, every image of its case, and every image that has the same bytes or looks the same.
-4. The same certification again (bundle, promise, images) is the same act: allowed, and written once.
-5. Test images may be read again, and may look like one that certified: a report proves nothing.
+4. The same certification again (bundle, promise, images and labels of evidence and of tuning) is the same act: allowed,
+   written once, and as old as the first time.
+5. A bundle's certifications are numbered as they came: number k has `delta / 2**k`, and all together risk less than twice
+   `delta`, however often somebody tries.
+6. Test images may be read again, and may look like one that certified: a report proves nothing.
 
 Checking and adding happen under one lock, so that of two processes that want the same images one is refused.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +47,35 @@ def of_bundle(bundle: Bundle, recipe: Recipe) -> dict[str, str]:
         "training": manifest.provenance.data_fingerprint,
         "bundle": bundle.digest,
         "promise": "sha256:" + hashlib.sha256(promise).hexdigest(),
+        "delta": repr(recipe.certification.delta),
     }
+
+
+def of_evidence(
+    bundle: Bundle, recipe: Recipe, tune: Iterable[LabelledImage], evidence: Iterable[LabelledImage]
+) -> dict[str, str]:
+    """What one certification is: a bundle and a promise, on these images with these labels."""
+    return {**of_bundle(bundle, recipe), "tune": fingerprint(tune), "evidence": fingerprint(evidence)}
+
+
+def same_promise(act: Act, of: Mapping[str, str]) -> bool:
+    """Whether the act is for the bundle and the promise of `of_bundle`, on whatever images."""
+    return all(act.of.get(key) == value for key, value in of.items())
+
+
+def attempt(data: Path, act: Act) -> int:
+    """How many certifications of its bundle came before this one."""
+    return sum(old.at < act.at for old in _certifications(data, act.of.get("bundle", "")))
+
+
+def risk(data: Path, bundle: str) -> float:
+    """At most so probable is it that any certificate of a bundle (its digest) ever claimed too much, over all attempts."""
+    found = _certifications(data, bundle)
+    return sum((float(act.of.get("delta", 1)) * 0.5**k for k, act in enumerate(found)), start=0.0)
+
+
+def _certifications(data: Path, bundle: str) -> list[Act]:
+    return [act for act in read(data) if act.spends and act.of.get("bundle") == bundle]
 
 
 def check(
@@ -61,14 +93,20 @@ def record(
     radius: int = 0,
     planned: bool = False,
 ) -> Act:
-    """Writes the act, unless it is there already, and returns it. Raises DataError as `check` does."""
+    """Writes the act and returns it; one that is there already is returned as it was. Raises DataError as `check` does."""
     act = of_images(purpose, images, of, planned)
     with locked(data):
         acts = read(data)
-        if all(old.digest != act.digest for old in acts):
-            if not planned:
-                _check(acts, act, images, radius)
-            write(data, act, datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"))
+        for old in acts:
+            if old.digest == act.digest:
+                return old
+        if not planned:
+            _check(acts, act, images, radius)
+        now = datetime.datetime.now(datetime.UTC)
+        if acts:  # a clock that was set back must not number an attempt before an older one
+            now = max(now, acts[-1].when + datetime.timedelta(microseconds=1))
+        act = dataclasses.replace(act, at=now.isoformat(timespec="microseconds"))
+        write(data, act)
     return act
 
 
@@ -87,14 +125,23 @@ def _check(acts: Sequence[Act], act: Act, images: Sequence[LabelledImage], radiu
     if act.purpose == "train" or any(old.digest == act.digest for old in acts):
         return
     for old in acts:
-        spent = old.purpose == "certify"
+        spent = old.spends
         same_training = bool(act.of.get("training")) and old.of.get("training") == act.of.get("training")
         taught = act.purpose == "certify" and old.purpose in ("train", "tune") and same_training
         if old.planned or not (spent or taught):
             continue
         overlap = _overlap(old, images, 0 if act.purpose == "test" else radius)
         if overlap:
+            if spent and act.names == old.names and same_promise(old, _promise(act.of)):
+                raise DataError(
+                    f"these images have certified {old.of.get('model')} on {old.at[:10]} with other labels or other tuning "
+                    "images; put them back as they were, or certify on images that have certified nothing"
+                )
             raise DataError(_refusal(act.purpose, old, images, overlap))
+
+
+def _promise(of: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in of.items() if key not in ("tune", "evidence")}
 
 
 def _overlap(old: Act, images: Sequence[LabelledImage], radius: int) -> list[tuple[LabelledImage, str]]:

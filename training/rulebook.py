@@ -43,6 +43,7 @@ class Rulebook:
     plan: Plan
     images: int
     now: datetime.datetime
+    attempt: int = 0
     presence: dict[str, Verdict] = field(default_factory=dict)
     absence: dict[str, Absent] = field(default_factory=dict)
 
@@ -67,6 +68,7 @@ class Rulebook:
             "provider": knobs.provider,
             "precision": manifest.precision,
             "data_fingerprint": fingerprint(evidence.images),
+            "attempt": self.attempt,
             "certified_at": self.now,
             "valid_until": self.now + datetime.timedelta(days=knobs.valid_days),
         }
@@ -110,6 +112,7 @@ class Rulebook:
             firings=verdict.firings,
             errors=verdict.errors,
             bound=lower_bound(verdict.firings, verdict.errors, level),
+            firing_share=verdict.firings / self.images,
             rule=rule_hash(ground, "fires", label, threshold),
         )
         return {"state": "automatic", "threshold": threshold, "certificate": certificate}

@@ -83,6 +83,35 @@ def test_the_same_certification_again_is_the_same_act_in_any_order(tmp_path: Pat
         ledger.check(tmp_path, "certify", images[:3], MODEL)
 
 
+def test_an_act_done_again_keeps_its_time_and_its_number(tmp_path: Path) -> None:
+    first = ledger.record(tmp_path, "certify", _images(0), {**MODEL, "delta": "0.1"})
+    second = ledger.record(tmp_path, "certify", _images(10), {**MODEL, "delta": "0.2"})
+    ledger.record(tmp_path, "certify", _images(20), {**OTHER, "delta": "0.4"})
+    again = ledger.record(tmp_path, "certify", _images(0), {**MODEL, "delta": "0.1"})
+    assert again == first
+    assert again.when < second.when
+    assert [ledger.attempt(tmp_path, act) for act in (first, second, again)] == [0, 1, 0]
+    assert ledger.risk(tmp_path, "sha256:a") == pytest.approx(0.1 + 0.2 / 2)
+    assert ledger.risk(tmp_path, "sha256:none") == 0
+
+
+def test_however_often_a_bundle_is_certified_less_than_twice_delta_is_risked(tmp_path: Path) -> None:
+    acts = [
+        ledger.record(tmp_path, "certify", _images(10 * k), {**MODEL, "delta": "0.1", "evidence": str(k)})
+        for k in range(12)
+    ]
+    assert [ledger.attempt(tmp_path, act) for act in acts] == list(range(12))
+    assert 0.19 < ledger.risk(tmp_path, "sha256:a") < 0.2
+
+
+def test_other_labels_or_other_tuning_images_are_another_certification(tmp_path: Path) -> None:
+    of = {**MODEL, "evidence": "sha256:e", "tune": "sha256:t"}
+    ledger.record(tmp_path, "certify", _images(0), of)
+    for changed in ({"evidence": "sha256:f"}, {"tune": "sha256:u"}):
+        with pytest.raises(DataError, match="with other labels or other tuning images; put them back as they were"):
+            ledger.check(tmp_path, "certify", _images(0), {**of, **changed})
+
+
 def test_test_images_may_be_read_again_and_plans_bind_nobody(tmp_path: Path) -> None:
     for of in (MODEL, OTHER):
         ledger.record(tmp_path, "test", _images(0), of)

@@ -70,11 +70,12 @@ def test_uses_lists_every_act(bench: Bench) -> None:
     bench.run("certify", "colours/1")
     acts = json.loads(bench.run("uses", "--json"))
     assert [(act["purpose"], act["planned"]) for act in acts] == [
-        ("train", False), ("tune", False), ("certify", True), ("test", True), ("certify", False), ("test", False),
+        ("train", False), ("tune", False), ("certify", True), ("test", True),
+        ("tune", False), ("certify", False), ("test", False),
     ]  # fmt: skip
     assert {act["of"]["model"] for act in acts} == {"colours/1"}
-    assert acts[4]["images"] == acts[4]["cases"] > 100
-    assert acts[4]["of"]["bundle"] == bench.bundle.digest
+    assert acts[5]["images"] == acts[5]["cases"] > 100
+    assert acts[5]["of"]["bundle"] == bench.bundle.digest
     assert "certify (set aside)" in bench.run("uses")
     empty = CliRunner().invoke(main, ["uses", "--data", str(bench.data / "elsewhere")])
     assert "nothing has been used yet" in " ".join(empty.output.split())
@@ -99,6 +100,46 @@ def test_data_that_is_added_moves_nothing_and_what_certified_trains_the_next_ver
     again = data.load(bench.recipe, bench.data, bench.bundle)  # this very certification, whatever was added since
     assert [image.name for image in again.parts["certify"]] == [image.name for image in before.parts["certify"]]
     certify.run(bench.bundle, bench.recipe, bench.data, again)
+
+
+def test_certifying_again_is_as_old_as_the_first_time_and_has_its_budget(bench: Bench) -> None:
+    first = certify.run(bench.bundle, bench.recipe, bench.data, data.load(bench.recipe, bench.data, bench.bundle))
+    bench.add(60)  # tuning images came too, and are not those that chose the thresholds
+    again = certify.run(bench.bundle, bench.recipe, bench.data, data.load(bench.recipe, bench.data, bench.bundle))
+    assert again.digest == first.digest
+    assert any(rule.certificate for rule in first.classes.values())
+
+
+def test_a_label_that_is_changed_after_it_certified_does_not_certify_again(bench: Bench) -> None:
+    dataset = data.load(bench.recipe, bench.data, bench.bundle)
+    certify.run(bench.bundle, bench.recipe, bench.data, dataset)
+    for split in ("certify", "tune"):
+        first, *rest = dataset.parts[split]
+        changed = {**dataset.parts, split: [dataclasses.replace(first, present=frozenset({"blue", "red"})), *rest]}
+        with pytest.raises(DataError, match="with other labels or other tuning images; put them back as they were"):
+            certify.run(bench.bundle, bench.recipe, bench.data, dataclasses.replace(dataset, parts=changed))
+
+
+def test_fresh_images_are_a_second_attempt_with_half_the_risk(bench: Bench) -> None:
+    dataset = data.load(bench.recipe, bench.data, bench.bundle)
+    part = dataset.parts["certify"]
+    made = []
+    for half in (part[::2], part[1::2]):
+        parts = {**dataset.parts, "certify": half}
+        made.append(certify.run(bench.bundle, bench.recipe, bench.data, dataclasses.replace(dataset, parts=parts)))
+    proofs = [[rule.certificate for rule in rules.classes.values() if rule.certificate] for rules in made]
+    assert all(proofs)
+    assert [{(proof.attempt, proof.delta) for proof in each} for each in proofs] == [{(0, 0.1)}, {(1, 0.05)}]
+    assert ledger.risk(bench.data, bench.bundle.digest) == pytest.approx(0.15)
+
+
+def test_what_chose_thresholds_certifies_nothing_afterwards(bench: Bench) -> None:
+    """Images that came after the training and were tuned on when the bundle was certified."""
+    bench.add(60)
+    dataset = data.load(bench.recipe, bench.data, bench.bundle)
+    certify.run(bench.bundle, bench.recipe, bench.data, dataset)
+    with pytest.raises(DataError, match="that would certify a model have tuned colours/1"):
+        ledger.check(bench.data, "certify", dataset.parts["tune"][-1:], ledger.of_bundle(bench.bundle, bench.recipe))
 
 
 def test_when_everything_has_certified_the_number_is_said(bench: Bench) -> None:
