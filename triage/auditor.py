@@ -140,10 +140,13 @@ class Auditor:
         found = evidence.unpack(stored.body)
         if found is not None and found.epoch > entry.epoch:
             return None
-        if found is not None and (found.epoch, found.rule) == (entry.epoch, entry.rule):
-            return found
         promise = promised(proof, site.document.audit, len(site.proofs))
-        return evidence.begin(entry, None if entry.state == "suspended" else await self._started(promise))
+        if found is not None and evidence.goes_on(found, entry, promise):
+            return found
+        watch = evidence.kept(found, entry, promise)
+        if watch is None and entry.state != "suspended":
+            watch = await self._started(promise)
+        return evidence.begin(entry, watch)
 
     async def _started(self, promise: Promise) -> monitor.State:
         """The state that every class of this promise starts with. The first one simulates for seconds, and only once."""
@@ -181,7 +184,7 @@ class Auditor:
                 found = evidence.unpack(stored.body)
             except msgspec.DecodeError:
                 return 0.0  # whoever weighs it says so
-            if found is not None and found.watch is not None:
+            if found is not None and found.watch is not None and not found.suspended:
                 self._lows[stored.version] = monitor.interval(found.watch, found.watch.promise)[0]
         return self._lows[stored.version]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from triage import audits, monitor
+from triage.bets import Promise
 from triage.redis_audits import Draw
 from triage.site_document import AuditPolicy
 from triage.standing import ClassStanding
@@ -25,7 +26,9 @@ class Evidence(msgspec.Struct, frozen=True):
     epoch: int
     rule: str
     watch: monitor.State | None = None
-    """None while the class is suspended."""
+    """While the class is suspended, as it was when it last answered."""
+    suspended: bool = False
+    """The counts are those of a test for resumption, and the watch stands still."""
     audits: int = 0
     errors: int = 0
     """Overdue ones among them."""
@@ -42,8 +45,26 @@ def unpack(body: bytes | None) -> Evidence | None:
     return _decoder.decode(body) if body else None
 
 
+def goes_on(found: Evidence | None, entry: ClassStanding, promise: Promise) -> bool:
+    """Whether evidence is of this epoch and, where the class answers, of what is promised now."""
+    if found is None or (found.epoch, found.rule) != (entry.epoch, entry.rule):
+        return False
+    return found.suspended or (found.watch is not None and found.watch.promise == promise)
+
+
+def kept(found: Evidence | None, entry: ClassStanding, promise: Promise) -> monitor.State | None:
+    """The watch that the next epoch goes on with: of the same rule and, once the class answers, of the same promise. With a
+    fresh start in each epoch there would be a claim for each, and all of them together would promise nothing."""
+    if found is None or found.rule != entry.rule or found.watch is None:
+        return None
+    return found.watch if entry.state == "suspended" or found.watch.promise == promise else None
+
+
 def begin(entry: ClassStanding, watch: monitor.State | None) -> Evidence:
-    return Evidence(entry.epoch, entry.rule, None if entry.state == "suspended" else watch)
+    """An epoch's evidence before its first draw. `watch`: what is `kept`, else a start where the class answers."""
+    if entry.state == "suspended":
+        return Evidence(entry.epoch, entry.rule, watch, suspended=True)
+    return Evidence(entry.epoch, entry.rule, watch and monitor.restart(watch, watch.promise))
 
 
 @dataclass
@@ -99,9 +120,11 @@ def result(draw: Draw, entry: ClassStanding, policy: AuditPolicy, now: int, born
 def after(evidence: Evidence, found: audits.Result, at: int) -> Evidence:
     wrong = found != "right"
     watch = evidence.watch
+    if watch is not None and not evidence.suspended:
+        watch = monitor.update(watch, watch.promise, wrong, at)
     return msgspec.structs.replace(
         evidence,
-        watch=None if watch is None else monitor.update(watch, watch.promise, wrong, at),
+        watch=watch,
         audits=evidence.audits + 1,
         errors=evidence.errors + wrong,
         overdue=evidence.overdue + (found == "overdue"),

@@ -99,7 +99,7 @@ def _row(site: Site, label: str, found: Evidence | None) -> dict[str, object]:
 def _watched(found: Evidence) -> dict[str, object]:
     """The confidence sequence of the current precision, and how near the stakes are to the alarm (1: it is given)."""
     watch = found.watch
-    if watch is None:
+    if watch is None or found.suspended:
         return {"precision": None, "alarm": None}
     low, high = monitor.interval(watch, watch.promise)
     stakes = math.fsum(watch.stakes)
