@@ -104,13 +104,23 @@ class Verdict:
 
 
 def sequence(
-    thresholds: Sequence[np.float32] | Floats, shown: Floats, positives: int, target: float, level: float
+    thresholds: Sequence[np.float32] | Floats,
+    shown: Floats,
+    positives: int,
+    target: float,
+    level: float,
+    unlooked: Floats | None = None,
 ) -> Verdict:
-    """shown: scores of the typical images that show the label; positives: all images that show it, typical or not."""
+    """shown: scores of the typical images that show the label; positives: all images that show it, typical or not.
+
+    unlooked: scores of the typical images that nobody has looked at for it. One that would be called absent counts as one
+    that shows it and is missed.
+    """
     passed: Verdict | None = None
     for below in thresholds:
-        missed = int((shown < below).sum())
-        if allowed_errors(positives, 1 - target, level) < missed:
-            return passed or Verdict(None, positives, missed)
-        passed = Verdict(np.float32(below), positives, missed)
+        doubtful = 0 if unlooked is None else int((unlooked < below).sum())
+        missed, of = int((shown < below).sum()) + doubtful, positives + doubtful
+        if allowed_errors(of, 1 - target, level) < missed:
+            return passed or Verdict(None, of, missed)
+        passed = Verdict(np.float32(below), of, missed)
     return passed or Verdict(None, positives, 0)

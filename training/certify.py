@@ -4,7 +4,7 @@ Learn-then-Test (Angelopoulos, Bates, Candès, Jordan and Lei, 2021) with fixed-
 
 1. Tuning images fix everything that can be chosen (tuning.py).
 2. Certification images, one a case, are a random sample of the natural stream. An image whose label has no head is wrong
-   wherever something fires.
+   wherever something fires, and so is one that nobody has looked at for the label that fires.
 3. Per attempted class the thresholds are tested from the start towards lenient; the first that fails ends the sequence and
    the last that passed is the threshold. In groups that wait for each label, absence is tested too (absence.py). Each claim,
    of presence or of absence, has delta / attempted (Bonferroni over all of them), so that with probability 1 - delta *every*
@@ -107,11 +107,11 @@ def certify(
     table = blank(bundle, recipe)
     plan = tuning.plan(table, tune, len(evidence), halved(knobs, attempt))
     table = replace(table, veto=plan.veto)
-    book = Rulebook(bundle, recipe, trained_on, tune, plan, len(evidence), now, attempt)
+    book = Rulebook(bundle, recipe, trained_on, tune, evidence, table, plan, now, attempt)
     book.presence.update(presence(table, plan, evidence))
     for k in np.flatnonzero(plan.absence.attempted).tolist():
         book.absence[manifest.heads[k]] = _absence(table, plan.absence, evidence, k)
-    made = book.rules(evidence)
+    made = book.rules()
     _check(made, bundle, evidence)
     return made
 
@@ -156,11 +156,15 @@ def sequence(thresholds: Floats, firings: Integers, errors: Integers, target: fl
 
 
 def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int) -> Absent:
-    known = evidence.truth[:, k] != UNKNOWN
-    present = evidence.truth[:, k] == 1
+    known, present = evidence.truth[:, k] != UNKNOWN, evidence.truth[:, k] == 1
     score, typical = evidence.probability[:, k], evidence.typicality >= table.floor
     verdict = absence.sequence(
-        plan.thresholds[k], score[present & typical], int(present.sum()), plan.target, plan.level
+        plan.thresholds[k],
+        score[present & typical],
+        int(present.sum()),
+        plan.target,
+        plan.level,
+        score[~known & typical],
     )
     called = np.zeros(len(score), np.bool_) if verdict.below is None else known & typical & (score < verdict.below)
     npv = float((~present[called]).mean()) if called.any() else None
@@ -177,11 +181,10 @@ def _check(made: Rules, bundle: Bundle, evidence: Scores) -> None:
         served = decision.decide(table, evidence.probability[part], evidence.typicality[part])
         truth = evidence.truth[part]
         rows, columns = np.nonzero(served.fires)
-        true = truth[rows, columns]
-        counted[0] += np.bincount(columns[true != UNKNOWN], minlength=len(heads))
-        counted[1] += np.bincount(columns[true == 0], minlength=len(heads))
+        counted[0] += np.bincount(columns, minlength=len(heads))
+        counted[1] += np.bincount(columns[truth[rows, columns] != 1], minlength=len(heads))
         if table.knows_absence:
-            counted[2] += (served.absent & (truth == 1)).sum(axis=0)
+            counted[2] += (served.absent & (truth != 0)).sum(axis=0)
     for k, head in enumerate(heads):
         certificate, absent = made.classes[head].certificate, made.classes[head].absence
         claimed = (

@@ -43,6 +43,13 @@ def presence(tried: Candidates, verdict: Verdict | None, target: float, level: f
     return f"{said}; certify on more images"
 
 
+def unlooked(answers: int) -> str:
+    """Of a class that fires on so many images without a label for it; empty for none."""
+    if not answers:
+        return ""
+    return f"; {answers} of its answers are on images that nobody has looked at for it and count as wrong; label them"
+
+
 def absent(found: absence.Verdict | None, plan: absence.Plan, k: int) -> str:
     """A label whose absence was wanted and is not certified."""
     level = plan.level

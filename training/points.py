@@ -48,16 +48,15 @@ class Points:
         return firings.astype(np.int64), errors.astype(np.int64)
 
 
-def above(table: DecisionTable, scores: Scores, lowest: Floats, known: bool = True) -> Points:
-    """Where an image is typical, a score reaches `lowest` `[C]` and, if `known`, somebody has looked for the label."""
+def above(table: DecisionTable, scores: Scores, lowest: Floats) -> Points:
+    """Where an image is typical and a score reaches `lowest` `[C]`. What nobody has looked at is wrong: left out, it would
+    take the hard images with it."""
     typical = scores.typicality >= table.floor
     rows, columns = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
     for part in chunks(scores):
         row, column = np.nonzero(scores.probability[part] >= lowest)
         row += part.start
         kept = typical[row]
-        if known:
-            kept &= scores.truth[row, column] != UNKNOWN
         rows.append(row[kept])
         columns.append(column[kept])
     row, column = np.concatenate(rows), np.concatenate(columns)
@@ -65,7 +64,7 @@ def above(table: DecisionTable, scores: Scores, lowest: Floats, known: bool = Tr
     order = np.lexsort((-score, column))
     row, column = row[order], column[order]
     start = np.searchsorted(column, np.arange(len(table.heads) + 1))
-    return Points(row, column, score[order], scores.truth[row, column] == 0, start)
+    return Points(row, column, score[order], scores.truth[row, column] != 1, start)
 
 
 def free(table: DecisionTable, scores: Scores, points: Points) -> Bools:
@@ -78,6 +77,14 @@ def free(table: DecisionTable, scores: Scores, points: Points) -> Bools:
         at = by_row[low:high]
         found[at] = ~stopped(table, scores.probability[part], points.row[at] - part.start, points.column[at])
     return found
+
+
+def unlooked(table: DecisionTable, scores: Scores, k: int, threshold: np.float32) -> int:
+    """On how many images that nobody has looked at for it head k would fire from a threshold on."""
+    rows = np.flatnonzero(
+        (scores.truth[:, k] == UNKNOWN) & (scores.probability[:, k] >= threshold) & (scores.typicality >= table.floor)
+    )
+    return int((~stopped(table, scores.probability[rows], np.arange(len(rows)), np.full(len(rows), k))).sum())
 
 
 def chunks(scores: Scores) -> Iterator[slice]:

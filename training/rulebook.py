@@ -11,13 +11,15 @@ import numpy as np
 
 from model_store.bundle import Bundle
 from model_store.certificates import AbsenceCertificate, Certificate, ground_hash, rule_hash
+from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, ClassRule, Rules
 from training import absence, lacks, sampling
 from training.binomial import lower_bound
 from training.images import fingerprint
+from training.points import unlooked
 from training.recipe import Recipe
 from training.score import Scores
-from training.tuning import Plan
+from training.tuning import Candidates, Plan
 
 if TYPE_CHECKING:
     from training.certify import Verdict
@@ -40,15 +42,17 @@ class Rulebook:
     recipe: Recipe
     trained_on: Mapping[str, int]
     tune: Scores
+    evidence: Scores
+    table: DecisionTable
+    """With the plan's vetoes."""
     plan: Plan
-    images: int
     now: datetime.datetime
     attempt: int = 0
     presence: dict[str, Verdict] = field(default_factory=dict)
     absence: dict[str, Absent] = field(default_factory=dict)
 
-    def rules(self, evidence: Scores) -> Rules:
-        """The rules with every certificate that its evidence supports."""
+    def rules(self) -> Rules:
+        """The rules with every certificate that the evidence supports."""
         manifest, knobs = self.bundle.manifest, self.recipe.certification
         vetoes = {
             head: float(veto) if np.isfinite(veto) else NO_VETO
@@ -63,11 +67,11 @@ class Rulebook:
             vetoes={label: vetoes.get(label, NO_VETO) for label in manifest.labels.ids},
         )
         common: dict[str, Any] = {
-            "images": self.images,
+            "images": len(self.evidence),
             "sites": knobs.sites,
             "provider": knobs.provider,
             "precision": manifest.precision,
-            "data_fingerprint": fingerprint(evidence.images),
+            "data_fingerprint": fingerprint(self.evidence.images),
             "attempt": self.attempt,
             "certified_at": self.now,
             "valid_until": self.now + datetime.timedelta(days=knobs.valid_days),
@@ -100,7 +104,7 @@ class Rulebook:
         target, level = float(self.plan.target[k]), self.plan.level
         if verdict is None or verdict.threshold is None:
             drawn = sampling.plan(tried, self.recipe.certification, target, level)
-            said = lacks.presence(tried, verdict, target, level)
+            said = lacks.presence(tried, verdict, target, level) + self._unlooked(verdict, tried, k)
             said += sampling.says(drawn, tried, len(self.tune), target, level)
             return {"state": "assist", "sampling": drawn, "lacks": said}
         threshold = float(verdict.threshold)
@@ -112,10 +116,17 @@ class Rulebook:
             firings=verdict.firings,
             errors=verdict.errors,
             bound=lower_bound(verdict.firings, verdict.errors, level),
-            firing_share=verdict.firings / self.images,
+            firing_share=verdict.firings / len(self.evidence),
             rule=rule_hash(ground, "fires", label, threshold),
         )
         return {"state": "automatic", "threshold": threshold, "certificate": certificate}
+
+    def _unlooked(self, verdict: Verdict | None, tried: Candidates, k: int) -> str:
+        """Says what the images at the first test were short of labels; of those that tuned, where none was made."""
+        if not len(tried.threshold):
+            return ""
+        seen = self.evidence if verdict else self.tune
+        return lacks.unlooked(unlooked(self.table, seen, k, tried.threshold[tried.start]))
 
     def _absence(self, label: str, k: int, ground: str, common: dict[str, Any], lacked: str) -> dict[str, Any]:
         found = self.absence.get(label)

@@ -76,9 +76,7 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
     lowest = np.full(len(table.heads), knobs.min_threshold, np.float32)
     grid = np.array(knobs.vetoes, np.float32)
     points = above(table, tune, lowest)
-    hits = above(
-        table, tune, np.where(table.exclusive[table.group], grid.min(), np.inf).astype(np.float32), known=False
-    )
+    hits = above(table, tune, np.where(table.exclusive[table.group], grid.min(), np.inf).astype(np.float32))
     target = np.array([knobs.target_of(head) for head in table.heads])
     scale = images / max(len(tune), 1)
     absences = absence.candidates(table, tune, images, knobs)

@@ -39,7 +39,7 @@ def test_its_own_bookkeeping_of_what_is_stopped_is_the_decisions(
 ) -> None:
     scores = population(n, seed)
     points = above(table, scores, np.full(3, lowest, np.float32))
-    hits = above(table, scores, np.full(3, GRID.min(), np.float32), known=False)
+    hits = above(table, scores, np.full(3, GRID.min(), np.float32))
     stops = vetoes._stops(table, points, hits)
     level = np.array(veto, np.float32)
     owner = np.repeat(np.arange(3), np.diff(stops.start))
@@ -61,7 +61,7 @@ def test_a_round_takes_each_class_to_its_best_veto_while_the_others_stay(
     """With fixed worths no single class could gain by another veto than the one the last turn gave it."""
     scores, lowest = population(400, seed), np.full(3, 0.5, np.float32)
     points = above(table, scores, lowest)
-    hits = above(table, scores, np.full(3, GRID.min(), np.float32), known=False)
+    hits = above(table, scores, np.full(3, GRID.min(), np.float32))
     stops = vetoes._stops(table, points, hits)
     worth = Worth(0.0, np.full(3, 0.55, np.float32), np.ones(3), np.full(3, price))
     now = replace(table, veto=np.full(3, 0.5, np.float32))

@@ -62,7 +62,7 @@ def oracle(table: DecisionTable, population: Scores, knobs: Certification) -> tu
     lowest = np.full(len(table.heads), knobs.min_threshold, np.float32)
     grid = np.array(knobs.vetoes, np.float32)
     points = above(table, population, lowest)
-    hits = above(table, population, np.full(len(lowest), grid.min(), np.float32), known=False)
+    hits = above(table, population, np.full(len(lowest), grid.min(), np.float32))
 
     def appraise(trial: DecisionTable) -> tuple[Worth]:
         kept = points.only(free(trial, population, points))
