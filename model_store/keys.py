@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from model_store import files
 from model_store.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -103,8 +102,7 @@ def trust(folder: Path, key: Ed25519PublicKey) -> Path:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     path = folder / f"{fingerprint(key).removeprefix('ed25519:')[:16]}.pem"
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+    files.replace(path, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return path
 
 
@@ -112,33 +110,11 @@ def _make(data: Path, path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    key = Ed25519PrivateKey.generate()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _written(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
-    try:
-        os.link(partial, path)  # of two that certify at once one makes the key, and both sign with it
-    except FileExistsError:
-        key = read_private(path)
-    finally:
-        partial.unlink()
+    mine = Ed25519PrivateKey.generate()
+    files.create_once(path, mine.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    key = read_private(path)  # of two that certify at once one makes the key, and both sign with it
     trust(trusted_folder(data), key.public_key())
     return key
-
-
-def replace_file(path: Path, content: bytes, mode: int) -> None:
-    """Writes a file whole or not at all."""
-    _written(path, content, mode).rename(path)
-
-
-def _written(path: Path, content: bytes, mode: int) -> Path:
-    """A file beside `path`, on disk when this returns; nobody but its owner could read it before it had its mode."""
-    handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-        os.fchmod(stream.fileno(), mode)
-    return Path(partial)
 
 
 def _bytes(path: Path) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model_store import files
 from model_store.certificates import AbsenceCertificate as AbsenceCertificate
 from model_store.certificates import Certificate as Certificate
 from model_store.certificates import Claim, Digest, Precision, Provider, ground_hash
@@ -208,11 +208,8 @@ def assist_rules(bundle_digest: str, manifest: Manifest, provider: Provider, sit
 def write(data: Path, rules: Rules) -> Path:
     """Stores rules under their digest; writing the same rules twice changes nothing."""
     path = path_of(data, rules.digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(rules.content())
-        partial.rename(path)
+        files.replace(path, rules.content())
     return path
 
 

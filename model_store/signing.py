@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model_store import files
 from model_store.certificates import Digest
 from model_store.errors import DocumentError, document_error
-from model_store.keys import Fingerprint, fingerprint, replace_file, trusted_keys
+from model_store.keys import Fingerprint, fingerprint, trusted_keys
 from model_store.rules import Rules
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def sign(rules: Rules, key: Ed25519PrivateKey) -> Signature:
 def write(rules_file: Path, signature: Signature) -> Path:
     """Stores a signature beside the rules; one that is there already, by another key, is replaced."""
     path = path_of(rules_file)
-    replace_file(path, (signature.model_dump_json(indent=1) + "\n").encode(), 0o644)
+    files.replace(path, (signature.model_dump_json(indent=1) + "\n").encode())
     return path
 
 

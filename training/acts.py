@@ -10,7 +10,6 @@ import datetime
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from model_store import files
 from training.errors import DataError
 from training.images import LabelledImage
 
@@ -99,18 +99,7 @@ def _read(path: Path) -> Act:
 
 def write(data: Path, act: Act) -> None:
     """Adds an act that knows when it was; the caller holds the lock."""
-    path = data / "uses" / f"{act.digest}.json"
-    partial = path.with_name("partial")  # under the lock there is one writer; a leftover is written over
-    with partial.open("wb") as stream:
-        stream.write(content(vars(act)))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.replace(data / "uses" / f"{act.digest}.json", content(vars(act)))
 
 
 @contextmanager

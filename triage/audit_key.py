@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import secrets
 from pathlib import Path
 
+from model_store.files import create_once
 from triage.errors import SettingsError
-from triage.journal import make_folder, sync_folder
 
 NAME = "audit.key"
 _BYTES = 32
@@ -20,7 +18,7 @@ def audit_key(control: Path) -> bytes:
     path = control / NAME
     try:
         if not path.exists():
-            _make(path)
+            create_once(path, (secrets.token_hex(_BYTES) + "\n").encode(), 0o600)
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
@@ -32,20 +30,3 @@ def audit_key(control: Path) -> bytes:
             f"{path}, which draws the audits, does not hold {2 * _BYTES} hex digits; restore it, or remove it to draw anew"
         )
     return bytes.fromhex(text)
-
-
-def _make(path: Path) -> None:
-    """A link to a complete file appears or does not: no replica ever reads half a key, and the first one's stays."""
-    make_folder(path.parent)
-    partial = path.with_name(f"{NAME}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(_BYTES) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)
-    finally:
-        partial.unlink()
-    sync_folder(path.parent)

@@ -9,8 +9,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from model_store.files import make_folder, sync_folder
 from triage.errors import NotFound, Unavailable
-from triage.journal import make_folder, sync_folder
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 

@@ -18,6 +18,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from model_store import files
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.errors import ModelStoreError, document_error
@@ -202,7 +203,7 @@ class Control:
             before = self._standing_of(site.project, site.name)
             after = change(before)
             if after != before:
-                documents.replace(path, after.content())
+                files.replace(path, after.content())
                 self._standings[site.project, site.name] = etag(after.content()), after
             here = self._sites.get((site.project, site.name))
             if here is not None:
@@ -291,7 +292,7 @@ class Control:
             site = self.open(project, name, content)
             self._check_labels(site)
             self._check_conditions(site)
-            documents.replace(path, content)
+            files.replace(path, content)
             site = self._stood(site, {})
             self._sites = {**self._sites, (project, name): site}
         return site, before

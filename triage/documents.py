@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from model_store.files import make_folder
 from triage.errors import PreconditionFailed
-from triage.journal import make_folder, sync_folder
 
 
 def etag(content: bytes) -> str:
@@ -35,13 +34,3 @@ def check_etag(path: Path, if_match: str | None, name: str) -> str | None:
             "read it again and repeat the change"
         )
     return stands
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Puts new content in place of the old, all or nothing. To be called within `changing`."""
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    with partial.open("rb") as stream:
-        os.fsync(stream.fileno())
-    partial.rename(path)
-    sync_folder(path.parent)

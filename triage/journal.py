@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store import record as records
+from model_store.files import make_folder, sync_folder
 from model_store.record import Record
 from triage.errors import JournalBroken, SettingsError
 from triage.ports import Position
@@ -161,24 +162,6 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder whose name, and every name above it, survives a loss of power."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path | str) -> None:
-    """Makes names created in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def segments(node_folder: Path) -> list[Path]:
