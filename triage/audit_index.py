@@ -12,7 +12,7 @@ from triage import answers
 from triage.audits import BONUS_S
 from triage.catalog import Catalog
 from triage.ids import reading_id
-from triage.redis_audits import Reading, RedisAudits
+from triage.redis_audits import Reading, RedisAudits, case_key
 from triage.redis_reviews import RedisReviews
 from triage.review import Item, queue_of, score
 from triage.standing import certified
@@ -36,8 +36,8 @@ class AuditIndex:
         if isinstance(record, PredictionRecord):
             if record.drawn:
                 await self._audits.draw(
-                    queue_of(record.project), record.site, record.id, record.received_at, self._rules_of(record),
-                    record.policy.suspended,
+                    queue_of(record.project), record.site, record.id, case_key(record.case, record.sha256),
+                    record.received_at, self._rules_of(record), record.policy.suspended,
                 )  # fmt: skip
         elif isinstance(record, VerdictRecord):
             if record.drawn and record.purpose != "recall":  # nobody drew by chance what is recalled: it is no evidence

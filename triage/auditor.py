@@ -101,14 +101,14 @@ class Auditor:
         known_until = self._clock() - round(1e6 * self._control.age)
         while True:
             (stored,) = await self._audits.evidence(queue, [of])
-            draws = [draw for draw in await self._audits.line(queue, of, _PAGE) if draw.at < known_until]
+            entry = entry_of(self._suspensions.now(site), of.label)
+            line = await self._audits.line(queue, of, _PAGE, entry.epoch if entry else 0)
+            draws = [draw for draw in line if draw.at < known_until]
             if proof is None:
-                if not draws or not await self._audits.take(
-                    queue, of, stored, stored.body or b"", [draw.prediction for draw in draws]
-                ):
+                aside = {draw.prediction: "" for draw in draws}
+                if not draws or not await self._audits.take(queue, of, stored, stored.body or b"", aside):
                     return
                 continue
-            entry = entry_of(self._suspensions.now(site), of.label)
             if entry is None or turns.due(entry, proof, self._clock()) is not None:
                 return
             before = await self._begun(site, entry, proof, stored)
@@ -118,12 +118,12 @@ class Auditor:
                 await self._conclude(site, of, entry, before, proof)
                 return
             taken = evidence.take(before, entry, draws, site.document.audit, self._clock(), born)
-            if draws and not taken.predictions:
+            if draws and not taken.draws:
                 return
             # Whoever dies now leaves an answered question behind, and maybe nobody in line.
             again = evidence.decided(taken.evidence, entry)
             body = taken.evidence.pack()
-            if await self._audits.take(queue, of, stored, body, taken.predictions, again) is None or not draws:
+            if not await self._audits.take(queue, of, stored, body, taken.draws, entry.epoch, again) or not draws:
                 return  # another gateway was faster and goes on, or nobody is in line
             for result, count in taken.results.items():
                 self._metrics.audits.labels(site.project, site.name, of.label, result).inc(count)

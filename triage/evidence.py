@@ -1,8 +1,8 @@
 """What a class's audits say, draw by draw, and what has to happen then. Pure.
 
 A draw counts for an epoch when it came in it, under its rule, and as its state has it: audits of answers while the class is
-watched or resumed, would-be answers while it is suspended. Other draws are set aside unread; that depends on nothing that the
-readings say. The head of the line waits until it is read or overdue.
+watched or resumed, would-be answers while it is suspended; and of a case, whose images are right or wrong together, only the
+first. Other draws are set aside, whatever is read of them. The head of the line waits until it is read or overdue.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Taken:
     """Draws that left the line, and the evidence afterwards."""
 
     evidence: Evidence
-    predictions: list[str] = field(default_factory=list)
+    draws: dict[str, str] = field(default_factory=dict)
+    """Prediction -> the case that it counted for, '' when it did not count."""
     results: Counter[audits.Result] = field(default_factory=Counter)
 
 
@@ -84,9 +85,9 @@ def take(
     `born` is when the index was made (again): until it has had time to be whole, nothing is overdue, since a reading may
     still come from another gateway's journal.
     """
-    taken = Taken(evidence)
+    taken, cases = Taken(evidence), set[str]()
     for draw in draws:
-        if counts(draw, entry):
+        if counts(draw, entry) and not draw.again and draw.case not in cases:
             if decided(taken.evidence, entry):
                 break
             found = result(draw, entry, policy, now, born)
@@ -94,7 +95,10 @@ def take(
                 break
             taken.evidence = after(taken.evidence, found, draw.at)
             taken.results[found] += 1
-        taken.predictions.append(draw.prediction)
+            taken.draws[draw.prediction] = draw.case
+            cases.add(draw.case)
+        else:
+            taken.draws[draw.prediction] = ""
     return taken
 
 

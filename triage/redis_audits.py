@@ -1,10 +1,11 @@
 """Draws, their readings and the evidence of each class, in Redis beside the queue. An index: the journal can make it again.
 
-    sr:{<queue>}:draw:<prediction>            hash: its classes, their rules, the readings
+    sr:{<queue>}:draw:<prediction>            hash: its case, its classes, their rules, the readings
     sr:{<queue>}:drawn                        set: `<site> <label>` of the classes that somebody waits in line for
     sr:{<queue>}:ready                        set: the same of those of which something was read since they were looked at
     sr:{<queue>}:line:<site> <label>          sorted set, prediction -> time of arrival: what is not evidence yet
     sr:{<queue>}:taken:<site> <label>         the same of what is, the newest `REMEMBERED`
+    sr:{<queue>}:cases:<site> <label>         the same of `<epoch>:<case>` that counted, the newest `REMEMBERED`
     sr:{<queue>}:evidence:<site> <label>      hash: version, body, floor (time of the newest draw that is forgotten)
     sr:{<queue>}:recalled:<recall>            set: predictions that callers were told of
 
@@ -14,6 +15,7 @@ What was taken is remembered, so that a replay of the journal cannot bring it ba
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +26,8 @@ from triage.redis_reviews import RedisReviews, key, script
 from triage.review import nonce
 
 REMEMBERED = 10_000
-"""Draws of a class that may arrive late or again and be told apart; older ones are not let in any more."""
+"""Draws of a class that may arrive late or again and be told apart; older ones are not let in any more. And cases that counted:
+a case of which an image comes after so many others counts again."""
 _STRAY_S = 30 * 86_400
 """How long a reading waits for its draw: it comes from another gateway's journal, which may be replayed much later."""
 
@@ -52,6 +55,10 @@ class Draw(NamedTuple):
     at: int
     rule: str
     suspended: bool
+    case: str
+    """`case_key`'s."""
+    again: bool
+    """An image of this case has counted in this epoch."""
     readings: tuple[Reading | None, Reading | None]
 
 
@@ -60,6 +67,12 @@ class Reading(NamedTuple):
     doubts: tuple[str, ...]
     second_reader: bool
     """Whether a second reader is asked about these doubts."""
+
+
+def case_key(case: str | None, sha256: str) -> str:
+    """Short, and the same for all images that are right or wrong together: those of a case; without one, the same image."""
+    name = f"image {sha256}" if case is None else f"case {case}"
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
 _readings = msgspec.msgpack.Decoder(Reading)
@@ -80,10 +93,11 @@ class RedisAudits:
         self._reviews = reviews
 
     async def draw(
-        self, queue: str, site: str, prediction: str, at: int, rules: Mapping[str, str], suspended: Collection[str]
-    ) -> None:
+        self, queue: str, site: str, prediction: str, case: str, at: int, rules: Mapping[str, str],
+        suspended: Collection[str],
+    ) -> None:  # fmt: skip
         """Puts a prediction in line for the classes of `rules`, label -> hash of the rule that fired."""
-        keys, arguments = [_draw(queue, prediction), key(queue, "drawn")], [prediction, str(at)]
+        keys, arguments = [_draw(queue, prediction), key(queue, "drawn")], [prediction, str(at), case]
         for label, rule in rules.items():
             name = Class(site, label)
             keys += [key(queue, f"{kind}:{name}") for kind in ("line", "taken", "evidence")]
@@ -110,18 +124,29 @@ class RedisAudits:
         (names,) = await self._reviews.run(("SMEMBERS", key(queue, "drawn")))
         return sorted(Class.parse(name.decode()) for name in names)
 
-    async def line(self, queue: str, of: Class, count: int) -> list[Draw]:
-        """The first draws of a class, in order of arrival."""
+    async def line(self, queue: str, of: Class, count: int, epoch: int) -> list[Draw]:
+        """The first draws of a class, in order of arrival, to be weighed in an epoch."""
         (flat,) = await self._reviews.run(("ZRANGE", key(queue, f"line:{of}"), 0, count - 1, "WITHSCORES"))
         waiting = [(flat[i].decode(), int(float(flat[i + 1]))) for i in range(0, len(flat), 2)]
         if not waiting:
             return []
-        fields = (f"rule:{of.label}", f"suspended:{of.label}", "said:1", "said:2")
+        fields = ("case", f"rule:{of.label}", f"suspended:{of.label}", "said:1", "said:2")
         found = await self._reviews.run(*(("HMGET", _draw(queue, prediction), *fields) for prediction, _ in waiting))
-        return [
-            Draw(prediction, of.label, at, (rule or b"").decode(), suspended == b"1", (_said(first), _said(second)))
-            for (prediction, at), (rule, suspended, first, second) in zip(waiting, found, strict=True)
+        cases = [
+            case.decode() if case else prediction for (prediction, _), (case, *_) in zip(waiting, found, strict=True)
         ]
+        (scores,) = await self._reviews.run(
+            ("ZMSCORE", key(queue, f"cases:{of}"), *(f"{epoch}:{case}" for case in cases))
+        )
+        return [
+            Draw(
+                prediction, of.label, at, (rule or b"").decode(), suspended == b"1", case, score is not None,
+                (_said(first), _said(second)),
+            )
+            for (prediction, at), (_, rule, suspended, first, second), case, score in zip(
+                waiting, found, cases, scores, strict=True
+            )
+        ]  # fmt: skip
 
     async def waiting(self, queue: str, classes: Sequence[Class]) -> list[int]:
         """How many draws of each class wait in line."""
@@ -135,17 +160,26 @@ class RedisAudits:
         return [Stored((version or b"").decode(), body) for version, body in found]
 
     async def take(
-        self, queue: str, of: Class, stored: Stored, body: bytes, taken: Sequence[str], again: bool = False
+        self,
+        queue: str,
+        of: Class,
+        stored: Stored,
+        body: bytes,
+        taken: Mapping[str, str],
+        epoch: int = 0,
+        again: bool = False,
     ) -> Stored | None:
         """Puts evidence in the place of `stored` and takes these draws out of line; None when another was faster.
 
+        `taken`: prediction -> the case that it counted for in the epoch, '' for none.
         The class stays among the `drawn` while somebody is in line, or when it is to be looked at `again`.
         """
         after = Stored(nonce(), body)
-        keys = [key(queue, f"{kind}:{of}") for kind in ("evidence", "line", "taken")]
+        keys = [key(queue, f"{kind}:{of}") for kind in ("evidence", "line", "taken", "cases")]
         keys += [key(queue, "drawn"), *(_draw(queue, prediction) for prediction in taken)]
+        pairs = (word for draw, case in taken.items() for word in (draw, f"{epoch}:{case}" if case else ""))
         (done,) = await self._reviews.run(
-            script("evidence", keys, stored.version, after.version, body, str(of), REMEMBERED, int(again), *taken)
+            script("evidence", keys, stored.version, after.version, body, str(of), REMEMBERED, int(again), *pairs)
         )
         return after if done else None
 

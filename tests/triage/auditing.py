@@ -58,11 +58,13 @@ class Audited:
         suspensions = Suspensions(of.control, of.recorder, recalls, stale_s, clock)
         return Auditor(of.control, of.reviews, of.recorder, suspensions, of.metrics, clock)
 
-    async def send(self, count: int, colour: str = "red", truth: str | None = None, site: str = "default") -> list[str]:
+    async def send(
+        self, count: int, colour: str = "red", truth: str | None = None, site: str = "default", case: str | None = None
+    ) -> list[str]:
         """Predictions of images that the model calls `colour` and people call `truth`; their ids."""
         sent = []
         for _ in range(count):
-            view = await self.gateway.predict(colour, next(self.salt), site=site)
+            view = await self.gateway.predict(colour, next(self.salt), site=site, case=case)
             self.truth[view["id"]] = truth or colour
             sent.append(view["id"])
         return sent
