@@ -48,6 +48,11 @@ class Provenance(BaseModel):
     seed: int = 0
 
 
+GateKind = Literal["mahalanobis_all_stages", "mahalanobis_embedding"]
+"""Typicality ranks the Mahalanobis distance to the nearest prototype: in the features of every stage of the backbone and the
+embedding, or in the embedding alone where the backbone's stages cannot be had (docs/adr/0008-typicality.md)."""
+
+
 class GateCheck(BaseModel):
     """What the gate does to one kind of image unlike the training set."""
 
@@ -66,7 +71,7 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["prototypes"] = "prototypes"
+    kind: GateKind
     prototypes: Annotated[int, Field(ge=1)]
     """How many the graph holds; an image that is like none of them is atypical."""
     images: Annotated[int, Field(ge=1)]
@@ -74,7 +79,8 @@ class Gate(BaseModel):
     reject: Annotated[float, Field(gt=0, lt=1)]
     """Typicality below which nothing answers: the share of normal images that this costs."""
     validated: bool
-    """Whether the checks met the rule of docs/training.md; one that did not still rejects, but is no protection."""
+    """Whether the checks met the rule of docs/training.md; one that did not still rejects, but is no protection. Without a
+    check named `held_out`, classes that the network did not learn were not asked about."""
     checks: tuple[GateCheck, ...] = ()
 
 

@@ -17,7 +17,7 @@ from model_store import rules as rule_files
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import ClassRule, Rules
-from training import curves, mistakes, reliability
+from training import curves, gate_checks, mistakes, reliability
 from training.curves import Curve
 from training.data import SPLITS, DataSet
 from training.evaluate import Evaluation, evaluate
@@ -43,6 +43,8 @@ class Found:
     """training.json, where the bundle was trained here."""
     plan: Mapping[str, Any] | None
     """plan.json"""
+    risk: float | None
+    """At most so probable is it that any certificate of the bundle ever claimed too much; None where nothing certified."""
     signed: Mapping[str, Any] | None
     """Who signed the rules, and whether they are trusted; None where nobody did."""
 
@@ -52,6 +54,7 @@ class Found:
         dataset: DataSet,
         training: dict[str, Any] | None,
         plan: dict[str, Any] | None,
+        risk: float | None,
         signed: dict[str, Any] | None,
     ) -> Found:
         counts = {split: dataset.counts(split) for split in SPLITS}
@@ -60,6 +63,7 @@ class Found:
             {split: len(dataset.parts[split]) for split in SPLITS},
             training,
             plan,
+            risk,
             signed,
         )
 
@@ -89,6 +93,7 @@ def account(bundle: Bundle, rules: Rules | None, test: Scores, found: Found, now
         },
         "names": {label.id: label.name for label in manifest.labels.labels},
         "rules": _rules(rules, now) if rules else None,
+        "risk": found.risk,
         "signed": found.signed,
         "headline": _headline(evaluation, classes, decided.atypical),
         "classes": sorted(classes, key=lambda each: (_ORDER[each["state"]], -each["answered"])),
@@ -213,6 +218,9 @@ def _typicality(bundle: Bundle, rules: Rules, test: Scores) -> dict[str, Any]:
     return {
         "floor": rules.typicality_floor,
         "gate": gate.model_dump(mode="json") if gate else None,
+        "gate_seen": gate_checks.seen(gate) if gate else None,
+        "gate_lacks": list(gate_checks.shortfalls(gate.checks)) if gate else [],
+        "gate_unchecked": list(gate_checks.unchecked(gate.checks)) if gate else [],
         "normal": histogram(~strange),
         "strangers": histogram(strange),
     }

@@ -166,6 +166,8 @@ def _bundle(name: str, data: Path) -> Bundle:
 
 
 def _show_training(result: TrainResult) -> None:
+    from training.gate_checks import words
+
     model = result.bundle.manifest
     table = Table(title=f"{model.name}/{model.version}", show_header=False)
     table.add_row("bundle", str(result.bundle.folder))
@@ -176,7 +178,7 @@ def _show_training(result: TrainResult) -> None:
     table.add_row("accuracy where there is a head, tune", f"{result.accuracy:.3f}")
     for check in model.gate.checks if model.gate else ():
         row = f"{check.rejected:.2f} (AUROC {check.auroc:.3f}, {check.images:,} images)"
-        table.add_row(f"gate rejects, {check.name.replace('_', ' ')}", row)
+        table.add_row(f"gate stops {words(check.name)}", row)
     table.add_row("largest difference to torch", f"{result.parity:.1e}")
     table.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     console = Console()
@@ -186,6 +188,8 @@ def _show_training(result: TrainResult) -> None:
     elif result.gate_lacks:
         reasons = "; ".join(result.gate_lacks)
         console.print(f"the gate is NOT VALIDATED, do not count on it against unlike images: {reasons}", soft_wrap=True)
+    for sentence in result.gate_unchecked:
+        console.print(sentence, soft_wrap=True)
     console.print(f"next: secondreader certify {model.name}/{model.version}")
 
 

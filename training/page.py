@@ -17,7 +17,7 @@ from model_store import rules as rule_files
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError
 from model_store.rules import Rules
-from training import data, figures, ledger, report, thumbnails
+from training import data, figures, gate_checks, ledger, report, thumbnails
 from training.account import Found, account
 from training.recipe import Recipe
 from training.score import score
@@ -47,7 +47,11 @@ def run(
     ledger.record(out, "test", dataset.parts["test"], ledger.of_bundle(bundle, recipe), recipe.data.near_duplicates)
     test = score(bundle, dataset.parts["test"], rules.provider if rules else "cpu", "testing")
     found = Found.of(
-        dataset, report.read(bundle, "training"), report.read(bundle, "plan"), _signed(rules, out) if rules else None
+        dataset,
+        report.read(bundle, "training"),
+        report.read(bundle, "plan"),
+        ledger.risk(out, bundle.digest) or None,
+        _signed(rules, out) if rules else None,
     )
     values = account(bundle, rules, test, found, datetime.datetime.now(datetime.UTC))
     pictures = {
@@ -88,7 +92,7 @@ def render(values: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    environment.filters |= {**FILTERS, "check_words": gate_checks.words}
     classes = [
         {**each, "proof_bar": figures.proof(each["certificate"], f"proof-{index}") if each["certificate"] else ""}
         for index, each in enumerate(values["classes"])

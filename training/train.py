@@ -15,7 +15,7 @@ import torch
 from model_store import manifest
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, ProviderUnavailable
-from training import calibrate, data, export, ledger, loop, model, report, tensors, typicality, unlike
+from training import calibrate, data, export, gate_checks, ledger, loop, model, report, tensors, typicality, unlike
 from training.data import DataSet
 from training.errors import DataError
 from training.images import LabelledImage, fingerprint
@@ -39,6 +39,8 @@ class TrainResult:
     """Mean of each epoch."""
     gate_lacks: tuple[str, ...]
     """Why the typicality gate does not count as validated; empty when it does, or when there is none."""
+    gate_unchecked: tuple[str, ...]
+    """What could not be asked of the gate, a sentence each."""
     parity: float
     """Largest difference of a golden probability between torch and ONNX Runtime."""
     seconds: dict[str, float]
@@ -109,7 +111,8 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
         images={split: len(part) for split, part in found.parts.items()},
         accuracy=accuracy(scores, tuning.truth),
         loss=tuple(epoch.loss for epoch in history),
-        gate_lacks=unlike.shortfalls(checked.checks) if checked else (),
+        gate_lacks=gate_checks.shortfalls(checked.checks) if checked else (),
+        gate_unchecked=gate_checks.unchecked(checked.checks) if checked else (),
         parity=parity,
         seconds={after: clock[after] - clock[before] for before, after in pairwise(marks)},
     )

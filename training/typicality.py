@@ -21,6 +21,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
+from model_store.manifest import GateKind
 from training.errors import DataError, ExportError
 from training.images import LabelledImage
 from training.model import Network
@@ -57,7 +58,14 @@ class Gate(nn.Module):
     prototypes: Tensor
     grid: Tensor
 
-    def __init__(self, centre: Doubles, whiten: Doubles, prototypes: Doubles, kinds: Integers) -> None:
+    def __init__(
+        self,
+        centre: Doubles,
+        whiten: Doubles,
+        prototypes: Doubles,
+        kinds: Integers,
+        over: GateKind = "mahalanobis_all_stages",
+    ) -> None:
         super().__init__()
         self.register_buffer("centre", torch.from_numpy(centre.astype(np.float32)))
         self.register_buffer("whiten", torch.from_numpy(whiten.astype(np.float32)))
@@ -65,6 +73,7 @@ class Gate(nn.Module):
         self.register_buffer("grid", torch.zeros(1))
         self.kinds = kinds
         """Which kind each prototype is of, `[p]`."""
+        self.over = over
 
     def score(self, features: Tensor) -> Tensor:
         """`[N]`: minus the squared distance to the nearest prototype, in standard deviations, mean over directions."""
@@ -83,12 +92,13 @@ class Gate(nn.Module):
         return self
 
     def without(self, kind: int, normal: Features) -> Gate:
-        """The gate that would have been, had training not seen one kind. Raises ValueError when no other is left."""
+        """This gate with one kind's prototypes removed; all else has learned that kind and stays. Raises ValueError when no
+        other is left."""
         keep = self.kinds != kind
         if not keep.any():
             raise ValueError("no prototype is left")
         centre, whiten, prototypes = (part.double().numpy() for part in (self.centre, self.whiten, self.prototypes))
-        left = Gate(centre, whiten, prototypes[keep], self.kinds[keep])
+        left = Gate(centre, whiten, prototypes[keep], self.kinds[keep], self.over)
         return left.rank_among(normal)
 
     @torch.inference_mode()
@@ -183,7 +193,13 @@ def fit(
         count = min(round(knobs.prototypes * len(rows) / len(place)), len(rows) // IMAGES_A_PROTOTYPE)
         means.append(_means(rows, max(1, count), rng))
         owners += [int(one)] * len(means[-1])
-    return Gate(centre, whiten, np.concatenate(means), np.array(owners, np.int64)).rank_among(tuning)
+    made = Gate(centre, whiten, np.concatenate(means), np.array(owners, np.int64), _over(network))
+    return made.rank_among(tuning)
+
+
+def _over(network: Network) -> GateKind:
+    """Whose features `features` gives; see Network.stages."""
+    return "mahalanobis_all_stages" if hasattr(network.backbone, "forward_intermediates") else "mahalanobis_embedding"
 
 
 def _whitening(centred: Doubles, kind: Integers, rng: np.random.Generator) -> Doubles:

@@ -139,7 +139,7 @@ def test_a_class_may_have_a_target_of_its_own(bundle: Bundle) -> None:
 def test_the_floor_is_what_the_gate_rejects_and_what_is_below_never_fires(bundle: Bundle) -> None:
     from model_store.manifest import Gate
 
-    gate = Gate(prototypes=5, images=100, reject=0.05, validated=True)
+    gate = Gate(kind="mahalanobis_all_stages", prototypes=5, images=100, reject=0.05, validated=True)
     gated = replace(bundle, manifest=bundle.manifest.model_copy(update={"gate": gate}))
     evidence = population(4000, 1)
     evidence = replace(evidence, typicality=np.where(np.arange(4000) % 2 == 0, 0.04, 0.9).astype(np.float32))

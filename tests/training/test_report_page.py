@@ -106,7 +106,7 @@ def made(
 ) -> tuple[str, dict[str, Any]]:
     labels = bundle.manifest.labels.ids
     counts = {label: dict.fromkeys(data.SPLITS, 10) for label in labels}
-    found = Found(counts, dict.fromkeys(data.SPLITS, 10 * len(labels)), None, plan, None)
+    found = Found(counts, dict.fromkeys(data.SPLITS, 10 * len(labels)), None, plan, 0.15, None)
     values = account(bundle, rules, test, found, NOW)
     pictures = {
         each["image"]: thumbnails.data_uri(test.images[each["row"]], bundle.manifest.image)
@@ -155,13 +155,43 @@ def test_no_test_image_is_no_error(bundle: Bundle) -> None:
 
 
 def test_a_gate_shows_its_checks(bundle: Bundle) -> None:
-    checks = (GateCheck(name="held_out", images=92, rejected=0.931, auroc=0.975),)
-    gate = Gate(prototypes=3, images=500, reject=0.05, validated=False, checks=checks)
+    held_out = GateCheck(name="held_out", images=92, rejected=0.931, auroc=0.975)
+    noise, blank = (GateCheck(name=name, images=500, rejected=0.5, auroc=0.9) for name in ("noise", "blank"))
+    gate = Gate(
+        kind="mahalanobis_all_stages",
+        prototypes=3,
+        images=500,
+        reject=0.05,
+        validated=False,
+        checks=(held_out, noise, blank),
+    )
     gated = Bundle(bundle.folder, bundle.manifest.model_copy(update={"gate": gate}), bundle.digest)
     outline = checked(made(gated, None, seen(gated))[0])
     assert "The gate did not pass its checks" in outline.text
-    assert "held out" in outline.text
+    assert (
+        "The gate was seen to stop 93% of images of kinds it has no class for (92), 50% of noise (500)" in outline.text
+    )
+    assert "What it lacks: it stops 50% of noise, which should be 80%" in outline.text
+    assert "Held-out classes were not checked" not in outline.text
     assert "typicality-title" in outline.ids()
+
+
+def test_a_gate_that_no_strange_class_was_shown_to_says_so(bundle: Bundle) -> None:
+    checks = tuple(
+        GateCheck(name=name, images=40, rejected=1.0, auroc=1.0) for name in ("prototypes_removed", "noise", "blank")
+    )
+    gate = Gate(kind="mahalanobis_embedding", prototypes=3, images=500, reject=0.05, validated=True, checks=checks)
+    gated = Bundle(bundle.folder, bundle.manifest.model_copy(update={"gate": gate}), bundle.digest)
+    outline = checked(made(gated, None, seen(gated))[0])
+    assert "Held-out classes were not checked" in outline.text
+    assert "The gate was seen to stop 100% of noise (40) and 100% of blank images (40)." in outline.text
+    assert "What it lacks" not in outline.text
+
+
+def test_the_risk_of_all_certifications_is_told_with_the_rules(bundle: Bundle) -> None:
+    told = "at most 15.0% that any certificate of this bundle, of all its certifications so far, claims too much"
+    assert told in checked(made(bundle, bundles.rules(bundle), seen(bundle))[0]).text
+    assert told not in checked(made(bundle, None, seen(bundle))[0]).text
 
 
 def test_several_groups_and_certified_absence(bundle: Bundle) -> None:

@@ -22,7 +22,7 @@ from model_store.manifest import GateCheck, ImageSpec
 from model_store.prediction import Prediction
 from secondreader import main
 from tests.training.conftest import Trained
-from training import data, export, model, tensors, train, typicality, unlike
+from training import data, export, gate_checks, model, tensors, train, typicality, unlike
 from training.calibrate import Platt
 from training.errors import DataError, ExportError
 from training.images import from_bytes
@@ -147,20 +147,44 @@ def _checks(**aurocs: float) -> tuple[GateCheck, ...]:
     ("checks", "sentence"),
     [
         (_checks(), None),
-        (_checks(noise=0.7), "noise images are rejected at 0.70, which should be 0.8"),
-        (_checks(blank=0.75), "blank images are rejected at 0.75, which should be 0.8"),
-        (_checks(held_out=0.6), "classes it does not know (held_out) have AUROC 0.60, which should be 0.7"),
-        (_checks(shuffled=0.1, rotated=0.1), "the mean AUROC is 0.62, which should be 0.8"),
-        (_checks()[1:], "there is one kind of image only, so that none could be held out"),
+        (_checks(noise=0.7), "it stops 70% of noise, which should be 80%"),
+        (_checks(blank=0.75), "it stops 75% of blank images, which should be 80%"),
+        (
+            _checks(held_out=0.6),
+            "it hardly tells images of kinds it has no class for from normal ones: AUROC 0.60, which should be 0.7",
+        ),
+        (_checks(shuffled=0.1, rotated=0.1), "the mean AUROC of its checks is 0.62, which should be 0.8"),
+        (_checks()[:1] + _checks()[2:], "it was not tried on noise"),
     ],
 )
 def test_the_rule_for_validated_says_what_is_missing(checks: tuple[GateCheck, ...], sentence: str | None) -> None:
-    assert unlike.shortfalls(checks) == ((sentence,) if sentence else ())
+    assert gate_checks.shortfalls(checks) == ((sentence,) if sentence else ())
+
+
+def test_the_stand_in_neither_validates_a_gate_nor_keeps_it_from_that() -> None:
+    without = _checks()[1:]
+    for auroc in (0.1, 1.0):
+        stand_in = GateCheck(name=gate_checks.STAND_IN, images=50, rejected=auroc, auroc=auroc)
+        assert gate_checks.shortfalls((stand_in, *without)) == ()
+        assert gate_checks.shortfalls((stand_in, *_checks(noise=0.7)[1:])) == gate_checks.shortfalls(_checks(noise=0.7))
+        (sentence,) = gate_checks.unchecked((stand_in, *without))
+        assert sentence.startswith("Held-out classes were not checked")
+    assert gate_checks.unchecked(_checks()) == ()
+
+
+def test_every_check_has_words(trained: Trained) -> None:
+    gate = trained.result.bundle.manifest.gate
+    assert gate is not None
+    assert {check.name for check in gate.checks} | {gate_checks.STAND_IN} == set(gate_checks.WORDS)
+    sentence = gate_checks.seen(gate)
+    for check in gate.checks:
+        assert f"% of {gate_checks.WORDS[check.name]} ({check.images:,})" in sentence
 
 
 def test_a_trained_gate_ranks_tuning_images_and_stops_what_is_no_image(trained: Trained) -> None:
     gate = trained.result.bundle.manifest.gate
     assert gate is not None
+    assert gate.kind == "mahalanobis_all_stages"
     assert gate.reject == trained.recipe.typicality.reject
     assert {check.name for check in gate.checks} >= {"held_out", "noise", "blank", "shuffled", "inverted", "rotated"}
     engine = Engine.open(trained.result.bundle)
@@ -251,19 +275,19 @@ def test_a_gate_that_does_not_validate_says_so_in_command_report_and_manifest(tr
     )
     ran = CliRunner().invoke(main, ["train", str(tmp_path / "static.toml"), "--data", str(tmp_path / "data")])
     assert ran.exit_code == 0, ran.output
-    assert (
-        "the gate is NOT VALIDATED, do not count on it against unlike images: noise images are rejected" in ran.output
-    )
+    assert "the gate is NOT VALIDATED, do not count on it against unlike images: it stops " in ran.output
+    assert "Held-out classes were not checked" in ran.output
     folder = tmp_path / "data" / "models" / "static"
     opened = bundles.open(folder / "1")
     assert opened.manifest.gate is not None
     assert not opened.manifest.gate.validated
     reported = json.loads((folder / "1.report" / "training.json").read_text())
     assert reported["gate"]["validated"] is False
-    assert any("one kind of image only" in reason for reason in reported["gate_lacks"])
+    assert any("of noise, which should be 80%" in reason for reason in reported["gate_lacks"])
+    assert len(reported["gate_unchecked"]) == 1
 
 
-def test_without_strangers_a_class_at_a_time_stands_in(trained: Trained) -> None:
+def test_without_strangers_each_kind_without_its_prototypes_stands_in(trained: Trained) -> None:
     found = data.load(trained.recipe)
     heads = trained.result.heads
     tune = [image for image in found.parts["tune"] if image.present <= set(heads)]
@@ -284,10 +308,22 @@ def test_without_strangers_a_class_at_a_time_stands_in(trained: Trained) -> None
         0,
     )
     first = described.checks[0]
-    assert (first.name, first.images) == ("left_out", len(tune))
+    assert (first.name, first.images) == (gate_checks.STAND_IN, len(tune))
+    assert gate_checks.unchecked(described.checks)
     apart = gate.without(0, seen[kind != 0])
     assert set(apart.kinds.tolist()) == set(gate.kinds.tolist()) - {0}
     assert first.auroc > 0.8  # colours apart, whatever the network
+
+
+def test_a_backbone_without_stages_has_a_gate_over_its_embedding_and_the_manifest_says_so(trained: Trained) -> None:
+    image = trained.result.bundle.golden().image
+    graph = _untrained(trained, None)
+    deep = graph.network.backbone
+    graph.network.backbone = torch.nn.Sequential(deep)
+    seen = typicality.features(graph.network, image, 8)
+    gate = typicality.fit(graph.network, image, np.zeros(len(image), np.int64), seen, Typicality(reject=0.5), 0, 8)
+    assert gate.over == "mahalanobis_embedding"
+    assert seen.shape[1] == graph.network.head.in_features
 
 
 def test_the_manifest_keeps_the_gate_and_older_manifests_have_none(trained: Trained) -> None:
