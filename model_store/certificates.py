@@ -23,9 +23,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from model_store.binomial import at_most
 from model_store.conditions import Condition
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -101,7 +101,7 @@ class Certificate(_Evidence):
             raise ValueError(f"it counts {self.errors} errors among {self.firings} firings; certify again")
         if self.firings > self.images:
             raise ValueError(f"it counts {self.firings} firings among {self.images} images; certify again")
-        if _tail(self.firings, self.errors, 1 - self.bound) > self.level * (1 + _ROUNDING):
+        if at_most(self.errors, self.firings, 1 - self.bound) > self.level * (1 + _ROUNDING):
             raise ValueError(
                 f"{self.errors} errors among {self.firings} firings do not prove a precision of {self.bound:.6g} with "
                 f"delta {self.level:.3g}; certify again with more data"
@@ -133,25 +133,12 @@ class AbsenceCertificate(_Evidence):
             raise ValueError(f"it counts {self.missed} missed among {self.positives} positives; certify again")
         if self.positives > self.images:
             raise ValueError(f"it counts {self.positives} positives among {self.images} images; certify again")
-        if _tail(self.positives, self.missed, self.bound) > self.level * (1 + _ROUNDING):
+        if at_most(self.missed, self.positives, self.bound) > self.level * (1 + _ROUNDING):
             raise ValueError(
                 f"{self.missed} missed among {self.positives} positives do not prove that at most {self.bound:.6g} are "
                 f"missed with delta {self.level:.3g}; certify again with more data"
             )
         return self
-
-
-def _tail(draws: int, events: int, rate: float) -> float:
-    """P(Binomial(draws, rate) <= events), summed from its logarithms, so that no term is lost."""
-    if events >= draws or rate <= 0:
-        return 1.0
-    if rate >= 1:
-        return 0.0
-    k = np.arange(1, events + 1)
-    steps = np.log((draws - k + 1) / k) + (np.log(rate) - np.log1p(-rate))
-    terms = draws * np.log1p(-rate) + np.concatenate([[0.0], np.cumsum(steps)])
-    most = terms.max()
-    return float(np.exp(most + np.log(np.exp(terms - most).sum())))
 
 
 def ground_hash(

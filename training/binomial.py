@@ -35,17 +35,6 @@ def allowed_errors(firings: npt.ArrayLike, target: npt.ArrayLike, delta: float) 
     return np.where((near >= 0) & (bdtr(near, count, wrong) > delta), near - 1, near).astype(np.int64)
 
 
-def firings_needed(errors: int, target: float, delta: float) -> int:
-    """The fewest firings that prove precision >= target in spite of so many errors."""
-    low, high = errors, errors + 1
-    while allowed_errors(high, target, delta) < errors:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if allowed_errors(middle, target, delta) < errors else (low, middle)
-    return high
-
-
 def chance_to_pass(
     firings: npt.ArrayLike, errors: npt.ArrayLike, future: Integers, target: npt.ArrayLike, delta: float
 ) -> Doubles:

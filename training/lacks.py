@@ -6,7 +6,8 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from training.binomial import allowed_errors, firings_needed
+from model_store.binomial import fewest_draws
+from training.binomial import allowed_errors
 from training.tuning import Candidates
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def presence(tried: Candidates, verdict: Verdict | None, target: float, level: f
         return (
             f"not attempted: {seen}; at that rate it takes {proves} answers to prove {target:g}; certify on more images"
         )
-    more = firings_needed(verdict.errors, target, level) - verdict.firings
+    more = fewest_draws(verdict.errors, 1 - target, level) - verdict.firings
     said = f"{more} more correct answers: {verdict.firings} with {verdict.errors} wrong do not prove {target:g}"
     if proves is None:
         return f"{said}, and {seen}, too many to prove it on any evidence; train on more images of it"
@@ -53,14 +54,14 @@ def unlooked(answers: int) -> str:
 def absent(found: absence.Verdict | None, plan: absence.Plan, k: int) -> str:
     """A label whose absence was wanted and is not certified."""
     level = plan.level
-    need = firings_needed(0, 1 - plan.target, level)
+    need = fewest_draws(0, plan.target, level)
     if found is None:
         expected = round(int(plan.positives[k]) * plan.scale)
         return (
             f"absence not attempted: {need} images that show it are needed to prove that at most {plan.target:g} are "
             f"called absent, and about {expected} certify; label more of them"
         )
-    more = firings_needed(found.missed, 1 - plan.target, level) - found.positives
+    more = fewest_draws(found.missed, plan.target, level) - found.positives
     return (
         f"absence: {more} more images that show it: {found.missed} called absent of {found.positives} do not prove at most "
         f"{plan.target:g}"

@@ -8,7 +8,7 @@ overdue reads count as errors.
 
 from __future__ import annotations
 
-import math
+from model_store.binomial import at_most, fewest_draws
 
 MOST_READS = 10_000
 """Nobody plans to read more blind before one class answers again."""
@@ -23,18 +23,6 @@ def resumes(reads: int, errors: int, target: float, delta: float) -> bool:
     return at_most(errors, reads, 1 - target) <= delta
 
 
-def reads_to_resume(errors: int, target: float, delta: float, above: int = 0) -> int:
-    """The fewest reads that prove precision >= target in spite of so many errors; `above` are known to be too few."""
-    _check(target, delta)
-    low, step = max(errors, above), 1
-    while not resumes(high := low + step, errors, target, delta):
-        low, step = high, 2 * step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if resumes(middle, errors, target, delta) else (middle, high)
-    return high
-
-
 def reads_for_resume(target: float, delta: float, precision: float, chance: float = 0.8) -> tuple[int, int] | None:
     """How many reads to plan, and the most errors among them that pass: the fewest reads with which a class of the given
     precision passes with probability >= `chance`. None where those are more than `MOST_READS`.
@@ -46,29 +34,13 @@ def reads_for_resume(target: float, delta: float, precision: float, chance: floa
         raise ValueError(
             f"A class of precision {precision} cannot be expected to prove {target}: name a precision above the target."
         )
-    errors, reads = 0, reads_to_resume(0, target, delta)
+    errors, reads = 0, fewest_draws(0, 1 - target, delta)
     while at_most(errors, reads, 1 - precision) < chance:
         errors += 1
-        reads = reads_to_resume(errors, target, delta, above=reads)
+        reads = fewest_draws(errors, 1 - target, delta, above=reads)
         if reads > MOST_READS:
             return None
     return (reads, errors) if reads <= MOST_READS else None
-
-
-def at_most(errors: int, reads: int, probability: float) -> float:
-    """P(Binomial(reads, probability) <= errors), summed exactly."""
-    if errors >= reads or probability <= 0:
-        return 1.0
-    if probability >= 1 or errors < 0:
-        return 0.0
-    log_wrong, log_right, ways = math.log(probability), math.log1p(-probability), math.lgamma(reads + 1)
-    return min(
-        1.0,
-        math.fsum(
-            math.exp(ways - math.lgamma(e + 1) - math.lgamma(reads - e + 1) + e * log_wrong + (reads - e) * log_right)
-            for e in range(errors + 1)
-        ),
-    )
 
 
 def _check(target: float, delta: float) -> None:

@@ -8,25 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom, binom, binomtest
 
-from training.binomial import allowed_errors, chance_to_pass, firings_needed, lower_bound, upper_bound
+from model_store.binomial import fewest_draws
+from training.binomial import allowed_errors, chance_to_pass, lower_bound, upper_bound
 
 targets = st.sampled_from([0.8, 0.9, 0.95, 0.98, 0.99])
 deltas = st.sampled_from([0.1, 0.05, 0.1 / 7, 0.01])
-
-NEEDED = {  # images that must fire, for 0, 1, 2 and 5 errors
-    (0.10, 0.90): (22, 38, 52, 91), (0.10, 0.95): (45, 77, 105, 184),
-    (0.10, 0.98): (114, 194, 265, 462), (0.10, 0.99): (230, 388, 531, 926),
-    (0.05, 0.90): (29, 46, 61, 103), (0.05, 0.95): (59, 93, 124, 208),
-    (0.05, 0.98): (149, 236, 313, 523), (0.05, 0.99): (299, 473, 628, 1049),
-    (0.01, 0.90): (44, 64, 81, 127), (0.01, 0.95): (90, 130, 165, 259),
-    (0.01, 0.98): (228, 330, 418, 652), (0.01, 0.99): (459, 662, 838, 1307),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("promise", "firings"), NEEDED.items())
-def test_firings_needed_is_the_known_table(promise: tuple[float, float], firings: tuple[int, ...]) -> None:
-    delta, target = promise
-    assert tuple(firings_needed(errors, target, delta) for errors in (0, 1, 2, 5)) == firings
 
 
 @given(st.integers(1, 3000), st.data(), deltas)
@@ -44,6 +30,15 @@ def test_allowed_errors_is_the_last_count_whose_bound_reaches_the_target(n: int,
     allowed = int(allowed_errors(n, target, delta))
     assert allowed == -1 or lower_bound(n, allowed, delta) >= target - 1e-12
     assert allowed + 1 > n or lower_bound(n, allowed + 1, delta) < target
+
+
+@given(st.integers(0, 200), targets, deltas)
+def test_the_inverse_agrees_with_the_tail_that_certificates_are_checked_with(
+    errors: int, target: float, delta: float
+) -> None:
+    need = fewest_draws(errors, 1 - target, delta)
+    assert allowed_errors(need, target, delta) == errors
+    assert allowed_errors(need - 1, target, delta) < errors
 
 
 @given(targets, deltas)

@@ -7,31 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from triage.exact import at_most, reads_for_resume, reads_to_resume, resumes
-
-
-@given(reads=st.integers(0, 3_000), share=st.floats(0, 1), probability=st.floats(0, 1))
-def test_the_tail_is_scipys(reads: int, share: float, probability: float) -> None:
-    errors = int(share * reads)
-    assert at_most(errors, reads, probability) == pytest.approx(
-        binom.cdf(errors, reads, probability), rel=1e-8, abs=1e-12
-    )
-
-
-@pytest.mark.parametrize(
-    ("target", "delta", "reads"),
-    [(0.90, 0.05, (29, 46, 61, 103)), (0.95, 0.10, (45, 77, 105, 184)), (0.99, 0.01, (459, 662, 838, 1307))],
-)
-def test_the_fewest_reads_for_so_many_errors(target: float, delta: float, reads: tuple[int, ...]) -> None:
-    for errors, fewest in zip((0, 1, 2, 5), reads, strict=True):
-        assert reads_to_resume(errors, target, delta) == fewest
-        assert resumes(fewest, errors, target, delta)
-        assert not resumes(fewest - 1, errors, target, delta)
+from model_store.binomial import fewest_draws
+from triage.exact import reads_for_resume, resumes
 
 
 @given(errors=st.integers(0, 20), below=st.floats(0, 1))
 def test_a_class_below_its_target_resumes_at_most_as_often_as_delta(errors: int, below: float) -> None:
-    reads = reads_to_resume(errors, 0.95, 0.05)
+    reads = fewest_draws(errors, 0.05, 0.05)
     assert binom.cdf(errors, reads, 1 - 0.95 * below) <= 0.05 + 1e-12
 
 
