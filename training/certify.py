@@ -79,6 +79,7 @@ def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = Non
         {
             "digest": made.digest,
             "refused": evidence.refused,
+            "outside": dict(dataset.outside),
             "attempt": attempt,
             "risk": ledger.risk(out, bundle.digest),
             "rules": made.model_dump(mode="json"),

@@ -7,11 +7,12 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from model_store.bundle import Bundle
+from model_store.conditions import failing
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from training import earlier, near_duplicates, sample, sources, splits
@@ -39,6 +40,8 @@ class DataSet:
     """train, tune, certify, test; nothing that belongs together is in two."""
     spent: int = 0
     """Images that have certified before and therefore only train now."""
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """Split -> images left out of it, because they fail the use conditions."""
 
     def heads(self, min_images: int) -> tuple[str, ...]:
         """Ids of the labels with at least so many training images, in schema order."""
@@ -59,6 +62,11 @@ class DataSet:
                     f"no fresh image is left to certify on: {self.spent:,} have certified before and may only train "
                     "now; add images that nothing has used, or repeat the very promise that they certified"
                 )
+            if self.outside.get(name):
+                raise DataError(
+                    f"all {self.outside[name]:,} images of the split {name} fail the use conditions "
+                    "(certification.conditions); add images that meet them, or mend the conditions"
+                )
             raise DataError(f"the split {name} is empty; add images, or give it a larger share")
 
 
@@ -72,21 +80,31 @@ def load(recipe: Recipe, data: Path | None = None, bundle: Bundle | None = None)
     if bundle and data is None:  # a bundle lies in <data>/models/<name>/<version>
         above = bundle.folder.absolute().parents
         data = above[2] if len(above) > 2 else None
+    fields = tuple(dict.fromkeys(condition.field for condition in recipe.certification.conditions))
+    source = Path(recipe.data.source)
+    if fields and (recipe.data.source == SAMPLE or source.is_dir()):
+        raise DataError(
+            f"the images of {recipe.data.source} say nothing of {fields[0]!r}, which certification.conditions asks for; list "
+            "them in a CSV with that column, or take the condition out"
+        )
     if recipe.data.source == SAMPLE:  # its splits are part of it; none of its images looks like one of another use
         return DataSet(sample.schema(), {split: _seen(sample.images(split), recipe, data) for split in sample.SPLITS})
-    source = Path(recipe.data.source)
-    rows = list(sources.folder(source) if source.is_dir() else sources.table(source))
+    rows = list(sources.folder(source) if source.is_dir() else sources.table(source, fields))
     if not rows:
         raise DataError(
             f"{source} holds no images; put them into folder/<label>/*.png or name a CSV with path and label"
         )
     schema, meaning = sources.schema(recipe.data, rows)
     images, looks = _indexed(rows, meaning, recipe.image, hashed=bool(radius))
+    images = [replace(image, only_trains=_only_trains(row, recipe)) for row, image in zip(rows, images, strict=True)]
     alike = near_duplicates.pairs(looks, radius)
     if any(row.split for row in rows):
-        return DataSet(schema, _as_told(source, rows, images, alike))
+        parts, outside = _speaking(_as_told(source, rows, images, alike))
+        return DataSet(schema, parts, outside=outside)
     images = _grouped(rows, images, alike, radius)
-    chosen = {image.group for row, image in zip(rows, images, strict=True) if row.chosen}
+    # Only where nothing in a group came as it was: who picks one image must not take another out of the stream.
+    stream = {image.group for image in images if image.only_trains != "chosen"}
+    chosen = {image.group for image in images} - stream
     past = earlier.settle(data, images, recipe, bundle)
     parts = splits.by_share(
         images, asdict(recipe.data.shares), recipe.seed, {**past.splits, **dict.fromkeys(chosen, "train")}
@@ -94,7 +112,28 @@ def load(recipe: Recipe, data: Path | None = None, bundle: Bundle | None = None)
     if past.again:
         parts["certify"] = [image for image in parts["certify"] if image.name in past.again]
         parts["tune"] = [image for image in parts["tune"] if image.name in past.tuned]
-    return DataSet(schema, parts, past.spent)
+    parts, outside = _speaking(parts)
+    return DataSet(schema, parts, past.spent, outside)
+
+
+def _only_trains(row: Row, recipe: Recipe) -> str:
+    """As an image says it."""
+    if row.chosen:
+        return "chosen"
+    return "outside" if failing(recipe.certification.conditions, row.metadata) else ""
+
+
+def _speaking(parts: dict[str, list[LabelledImage]]) -> tuple[dict[str, list[LabelledImage]], dict[str, int]]:
+    """The splits without what says nothing of the certified stream, train aside; and how many were outside the conditions."""
+    kept = {
+        split: [image for image in part if split == "train" or not image.only_trains] for split, part in parts.items()
+    }
+    outside = {
+        split: sum(image.only_trains == "outside" for image in part)
+        for split, part in parts.items()
+        if split != "train"
+    }
+    return kept, outside
 
 
 def _indexed(

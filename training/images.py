@@ -31,6 +31,10 @@ class LabelledImage:
     """Its perceptual hash (near_duplicates.py), 32 bytes; empty where it has none or nobody asked."""
     group: str = field(default="", compare=False)
     """The case that stands for all that it belongs together with; empty: its own."""
+    only_trains: str = field(default="", compare=False)
+    """Why it says nothing of the stream that is certified: `chosen` or `outside`; empty where it does."""
+    also: tuple[str, ...] = field(default=(), compare=False)
+    """Other names of its case."""
 
     def encoded(self) -> bytes:
         """The original bytes. Raises DataError when the file is gone or is not the one that was indexed."""

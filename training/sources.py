@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +17,8 @@ from training.recipe import Data
 
 SPLITS = ("train", "tune", "certify", "test")
 DRAWN = ("stream", "chosen")
+_UNSAID = {"role": "current"}
+"""What a gateway takes for granted of an image that comes without."""
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -30,6 +32,8 @@ class Row:
     split: str = ""
     chosen: bool = False
     """Picked, by a person or by a score, and not as it came: it may train and nothing else."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What use conditions ask for, as the gateway would have recorded it."""
 
 
 def folder(source: Path) -> Iterator[Row]:
@@ -39,14 +43,20 @@ def folder(source: Path) -> Iterator[Row]:
             yield Row(path, (path.parent.name,))
 
 
-def table(source: Path) -> Iterator[Row]:
-    """Several labels are parted by `;`, and `?label` says that nobody has looked for it."""
+def table(source: Path, fields: Sequence[str] = ()) -> Iterator[Row]:
+    """Several labels are parted by `;`, and `?label` says that nobody has looked for it. `fields` are columns of metadata."""
     try:
         with source.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             missing = {"path", "label"} - set(reader.fieldnames or ())
             if missing:
                 raise DataError(f"{source}: the column {min(missing)!r} is missing; name it in the first line")
+            for name in fields:
+                if name not in (reader.fieldnames or ()):
+                    raise DataError(
+                        f"{source}: the column {name!r} is missing, which certification.conditions asks for; add it, or take "
+                        "the condition out"
+                    )
             for row in reader:
                 split = (row.get("split") or "").strip()
                 if split and split not in SPLITS:
@@ -69,7 +79,9 @@ def table(source: Path) -> Iterator[Row]:
                     raise DataError(f"{source}: line {reader.line_num}: path is empty; name the image file")
                 labels = tuple(part.strip() for part in written.split(";") if part.strip())
                 case = (row.get("case") or "").strip()
-                yield Row(source.parent / path, labels, case, split, drawn == "chosen")
+                told = {name: (row.get(name) or "").strip() or _UNSAID.get(name, "") for name in fields}
+                metadata = {name: value for name, value in told.items() if value}
+                yield Row(source.parent / path, labels, case, split, drawn == "chosen", metadata)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{source} cannot be read ({error}); save it as UTF-8 CSV") from None
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_store.conditions import Condition
 from model_store.errors import DocumentError
 from tests.bundles import picture
 from training import data, recipe
 from training.errors import DataError
-from training.images import UNKNOWN, truth
+from training.images import UNKNOWN, LabelledImage, truth
 from training.recipe import Data, Recipe, Shares
 from training.splits import one_per_case
 
@@ -167,18 +168,75 @@ def test_a_radius_that_joins_too_much_is_refused(tmp_path: Path) -> None:
     assert sum(map(len, data.load(_recipe(tmp_path, near_duplicates=0)).parts.values())) == 30
 
 
-def test_chosen_images_and_what_belongs_to_them_only_train(tmp_path: Path) -> None:
-    count = 120
-    lines = [
-        f"{i}.png,a,{'p7' if i in (1, 2) else ''},{'chosen' if i % 3 == 1 else 'stream' if i % 3 else ''}\n"
-        for i in range(count)
-    ]
+def _names(found: list[LabelledImage]) -> set[str]:
+    return {image.source.name for image in found if isinstance(image.source, Path)}
+
+
+def test_chosen_images_only_train_and_take_no_image_out_of_the_stream(tmp_path: Path) -> None:
+    """Of each pair one image came as it was and the other was picked: the pair is split as if nobody had picked."""
+    count = 240
+    drawn = ["stream" if i % 3 == 0 else "chosen" if i % 3 == 1 else "" for i in range(count)]
+    lines = [f"{i}.png,a,p{i // 2 if i < 120 else i},{drawn[i]}\n" for i in range(count)]
     found = data.load(_recipe(_csv(tmp_path, "path,label,case,drawn\n" + "".join(lines), files=count)))
-    picked = {f"{i}.png" for i in range(1, count, 3)} | {"2.png"}
+    picked = {f"{i}.png" for i in range(1, count, 3)}
+    assert {f"{i}.png" for i in range(121, count, 3)} <= _names(found.parts["train"])
+    together = set()
     for split in ("tune", "certify", "test"):
-        names = {image.source.name for image in found.parts[split] if isinstance(image.source, Path)}
-        assert names
-        assert not names & picked
+        assert _names(found.parts[split])
+        assert not _names(found.parts[split]) & picked
+        together |= {f"{i}.png" for i in range(120) if f"{i ^ 1}.png" in picked} & _names(found.parts[split])
+    assert len(together) > 10
+
+
+CONDITIONS = (
+    Condition(field="scanner", one_of=("x1", "x2")),
+    Condition(field="age", at_least=18),
+    Condition(field="role", one_of=("current",)),
+)
+
+
+def _conditional(source: Path, conditions: tuple[Condition, ...] = CONDITIONS) -> Recipe:
+    plain = _recipe(source)
+    return dataclasses.replace(plain, certification=dataclasses.replace(plain.certification, conditions=conditions))
+
+
+def test_images_outside_the_use_conditions_may_train_and_nothing_else(tmp_path: Path) -> None:
+    rows = [(f"{i}.png", ("x1", "x2", "x3", "")[i % 4], ("18", "17.5", "70", "old")[i // 4 % 4]) for i in range(160)]
+    text = "path,label,scanner,age,role\n" + "".join(f"{name},a,{scanner},{age},\n" for name, scanner, age in rows)
+    path = _csv(tmp_path, text, files=160)
+    found, everything = data.load(_conditional(path)), data.load(_recipe(path))
+    meets = {name for name, scanner, age in rows if scanner in ("x1", "x2") and age in ("18", "70")}
+    assert _names(found.parts["train"]) == _names(everything.parts["train"])
+    for split in ("tune", "certify", "test"):
+        assert _names(found.parts[split]) == _names(everything.parts[split]) & meets
+        assert found.outside[split] == len(everything.parts[split]) - len(found.parts[split]) > 0
+
+
+def test_a_split_whose_images_all_fail_the_conditions_says_so(tmp_path: Path) -> None:
+    path = _csv(
+        tmp_path, "path,label,split,scanner\n0.png,a,train,x1\n1.png,a,tune,x1\n2.png,a,certify,y\n3.png,a,certify,\n"
+    )
+    found = data.load(_conditional(path, CONDITIONS[:1]))
+    found.require("tune")
+    with pytest.raises(
+        DataError, match=r"all 2 images of the split certify fail the use conditions .*; add images that meet"
+    ):
+        found.require("certify")
+
+
+def test_conditions_need_columns_and_say_so_in_one_sentence(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "path,label,scanner\n0.png,a,x1\n")
+    with pytest.raises(
+        DataError, match=r"the column 'age' is missing, which certification\.conditions asks for; add it, or"
+    ):
+        data.load(_conditional(path))
+    with pytest.raises(
+        DataError, match=r"say nothing of 'scanner', which certification\.conditions asks for; list them in a CSV"
+    ):
+        data.load(_conditional(_folder(tmp_path / "photos", 3)))
+    shipped = dataclasses.replace(recipe.sample().certification, conditions=CONDITIONS[:1])
+    with pytest.raises(DataError, match="say nothing of 'scanner'"):
+        data.load(dataclasses.replace(recipe.sample(), certification=shipped))
 
 
 @pytest.mark.parametrize("split", ["tune", "certify"])
