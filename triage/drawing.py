@@ -4,12 +4,12 @@ The same for the gateway and for `explain`: both ask these functions, with what 
 record kept of it.
 
 * An automatic answer is evidence for every class that fires.
-* An image that a suspended class would have been answered on is evidence for that class, where the site is live and its
-  rules hold: it is read as the suspended class's answers were.
-* An image that a class with a sampling plan would fire on, at the plan's lenient threshold, is evidence for that class,
-  also where the site only assists.
-
-An image outside the use conditions is evidence for nothing: no certificate speaks of it.
+* An image that would have been answered if nothing were suspended is evidence for every suspended class that would have
+  fired on it. So audits, and the test that gives a class back, are about the same images: those that are answered.
+* An image that a class with a sampling plan would fire on, at the plan's lenient threshold, is evidence for that class, also
+  where the site only assists: what a certificate counts is all images on which the class fires. Nothing else that must keep
+  it from being answered may hold: no use condition fails, the control state is known, and no label that fires must always
+  be read. That other groups are undecided does not matter: else no group could gather evidence before all others had it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,20 @@ def chance(
     chances: Chances,
     policy: PolicySnapshot,
     route: Route,
+    unsuspended: Route,
     fires: Collection[str],
     fires_unsuspended: Collection[str],
     sampled: dict[str, float],
 ) -> dict[str, float]:
-    """Class -> probability. `sampled` as `sampled` gives it; the rest is as in `policy.route`."""
-    if policy.out_of_scope or policy.mode == "capture":
+    """Class -> probability. `sampled` as `sampled` gives it, `unsuspended` the route of `policy.without_suspensions`;
+    the rest is as in `policy.route`."""
+    if policy.out_of_scope or policy.control_stale or policy.mode == "capture":
         return {}
-    answering = policy.mode == "live" and policy.certified_here
-    suspended = {label for label in fires_unsuspended if label in policy.suspended} if answering else set()
-    return audits.probabilities(route, fires, {*suspended, *sampled}, suspended, sampled, chances)
+    answered = unsuspended == "automatic"
+    suspended = {label for label in fires_unsuspended if label in policy.suspended} if answered else set()
+    always = set(policy.always_review)
+    plans = {} if always & set(fires_unsuspended) else {label: sampled[label] for label in sampled.keys() - always}
+    return audits.probabilities(route, fires, {*suspended, *plans}, suspended, plans, chances)
 
 
 def sampled(table: DecisionTable, probability: Floats, typicality: Floats) -> dict[str, float]:

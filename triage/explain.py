@@ -58,13 +58,17 @@ def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None 
         )
         outcome = _decide(table.without(frozenset(record.policy.suspended)), record)
         fires, absent = _named(table, outcome.fires), _named(table, outcome.absent)
-        unsuspended = _named(table, _decide(table, record).fires)
+        free = _decide(table, record)
+        unsuspended = _named(table, free.fires)
         routing = policy.route(
             again, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
             fires=fires, fires_unsuspended=unsuspended,
         )  # fmt: skip
+        elsewise = policy.without_suspensions(
+            again, answerable=bool(free.answerable[0]), decision_reasons=free.reasons(0), fires=unsuspended
+        )
         sampled = drawing.sampled(table, record.probabilities()[None], np.array([record.typicality], np.float32))
-        chance = drawing.chance(drawing.kept(record), again, routing.route, fires, unsuspended, sampled)
+        chance = drawing.chance(drawing.kept(record), again, routing.route, elsewise.route, fires, unsuspended, sampled)
     else:
         routing = policy.route(again, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
     u = (audits.share(audit_key, record.id) if audit_key else record.audit_u) if chance else None

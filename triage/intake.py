@@ -195,8 +195,13 @@ def decided(
         fires=fires,
         fires_unsuspended=fires_unsuspended,
     )
+    unsuspended = policy.without_suspensions(
+        snapshot, answerable=bool(free.answerable[0]), decision_reasons=free.reasons(0), fires=fires_unsuspended
+    )
     sampled = drawing.sampled(site.table, probability, typicality)
-    chance = drawing.chance(_chances(site), snapshot, routing.route, fires, fires_unsuspended, sampled)
+    chance = drawing.chance(
+        _chances(site), snapshot, routing.route, unsuspended.route, fires, fires_unsuspended, sampled
+    )
     if chance:
         snapshot = msgspec.structs.replace(snapshot, audit=chance)
         record = _drawn(record, chance, audits.share(audit_key, record.id))

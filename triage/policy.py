@@ -11,6 +11,8 @@ import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import msgspec
+
 from model_store.conditions import failing
 from model_store.record import PolicySnapshot, PredictionRecord, Route
 from model_store.rules import Rules
@@ -47,6 +49,14 @@ def out_of_scope(rules: Rules, record: PredictionRecord) -> tuple[str, ...]:
 class Routing:
     route: Route
     reasons: tuple[str, ...]
+
+
+def without_suspensions(
+    policy: PolicySnapshot, *, answerable: bool, decision_reasons: Collection[str], fires: Collection[str]
+) -> Routing:
+    """Where one image would go if no class were suspended; the rest is what the decision says without suspensions."""
+    free = msgspec.structs.replace(policy, suspended=())
+    return route(free, answerable=answerable, decision_reasons=decision_reasons, fires=fires, fires_unsuspended=fires)
 
 
 def route(

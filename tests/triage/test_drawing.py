@@ -15,7 +15,7 @@ from tests.services import Data
 from tests.triage.blind import declare
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
-from triage import audits
+from triage import audits, policy
 from triage.audit_key import audit_key
 from triage.audits import Chances
 from triage.catalog import Catalog
@@ -35,29 +35,61 @@ def sampling(data: Data, probability: float = 1.0) -> str:
 
 
 @given(
-    st.sampled_from(["capture", "assist", "live"]), st.booleans(), st.booleans(), st.booleans(), labels, labels, labels
+    st.sampled_from(["capture", "assist", "live"]), st.booleans(), st.booleans(), st.booleans(), st.booleans(), labels, labels,
+    labels, labels,
 )  # fmt: skip
 def test_only_what_would_have_been_answered_is_evidence(
-    mode: str, certified: bool, scoped: bool, automatic: bool, fires: set[str], suspended: set[str], planned: set[str]
-) -> None:
+    mode: str, certified: bool, scoped: bool, stale: bool, answerable: bool, fires: set[str], suspended: set[str],
+    planned: set[str], always: set[str],
+) -> None:  # fmt: skip
     snapshot = PolicySnapshot(
-        mode=mode, suspended=tuple(suspended), certified_here=certified, out_of_scope=() if scoped else ("view",)  # type: ignore[arg-type]
+        mode=mode, suspended=tuple(suspended), certified_here=certified, out_of_scope=() if scoped else ("view",),  # type: ignore[arg-type]
+        control_stale=stale, always_review=tuple(always),
     )  # fmt: skip
-    route = "captured" if mode == "capture" else "automatic" if automatic else "review"
     answering = fires - suspended
+    reasons = () if answerable else ("none_fired",)
+    route = policy.route(
+        snapshot, answerable=answerable and bool(answering), decision_reasons=reasons, fires=answering, fires_unsuspended=fires
+    ).route  # fmt: skip
+    free = policy.without_suspensions(snapshot, answerable=answerable, decision_reasons=reasons, fires=fires).route
     found = chance(
-        Chances(audit=0.1, suspended=0.2, labels={"green": 0.3}), snapshot, route, answering, fires,  # type: ignore[arg-type]
+        Chances(audit=0.1, suspended=0.2, labels={"green": 0.3}), snapshot, route, free, answering, fires,
         dict.fromkeys(planned - fires, 0.4),
     )  # fmt: skip
-    if not scoped or mode == "capture":
-        assert found == {}
-        return
-    expected = dict.fromkeys(planned - fires, 0.4)
-    if mode == "live" and certified:
-        expected |= dict.fromkeys(fires & suspended, 0.2)
-    if automatic:
-        expected |= {label: 0.3 if label == "green" else 0.1 for label in answering}
+    expected: dict[str, float] = {}
+    if scoped and mode != "capture" and not stale and not fires & always:
+        expected |= dict.fromkeys(planned - fires - always, 0.4)
+        if mode == "live" and certified and answerable:
+            expected |= dict.fromkeys(fires & suspended, 0.2)
+            if answering and not fires & suspended:
+                expected |= {label: 0.3 if label == "green" else 0.1 for label in answering}
     assert found == expected
+
+
+async def test_a_suspended_class_is_read_only_where_it_would_have_answered(gateway: Wired) -> None:
+    """Its certificate, its audits and its test for resumption are all about answers."""
+    declare(gateway, suspended=("red",), always_review=("red",))
+    await gateway.predict("red", 1)
+    declare(gateway, suspended=("red",))
+    await gateway.predict("red", 2)
+    never, drawn = gateway.predictions()
+    assert never.reasons == ("none_fired", "class_suspended")
+    assert (never.drawn, never.policy.audit) == ((), {})
+    assert drawn.drawn == ("red",)
+    catalog, key = Catalog(gateway.data.folder), audit_key(gateway.data.folder / "control")
+    for record in (never, drawn):
+        assert explain(record, catalog, key).agrees
+    claimed = msgspec.structs.replace(never, policy=msgspec.structs.replace(never.policy, audit={"red": 1.0}))
+    assert not explain(claimed, catalog, key).agrees
+
+
+async def test_a_plan_s_class_that_people_always_read_is_not_drawn(gateway: Wired) -> None:
+    """It would not answer either if it were automatic."""
+    declare(gateway, rules=sampling(gateway.data), always_review=("blue",))
+    await gateway.predict("blue")
+    (record,) = gateway.predictions()
+    assert (record.drawn, record.policy.audit) == ((), {})
+    assert explain(record, Catalog(gateway.data.folder)).agrees
 
 
 async def test_the_caller_cannot_tell_that_its_answer_is_read_again(gateway: Wired) -> None:
