@@ -10,7 +10,7 @@ other. Nothing is here of a class that never was suspended and whose evidence ne
     resumed    an operator lets it answer until `until`; its audits are evidence, and afterwards it is suspended again
 
 Every change begins an `epoch`: evidence is of one epoch and one `rule` (a certificate's), and only of what came from `since`
-on. A certificate that was made after a suspension ends it: that is newer evidence than what spoke against the class.
+on. A certificate all of whose images came after a suspension ends it: that is newer evidence than what spoke against the class.
 """
 
 from __future__ import annotations
@@ -86,8 +86,21 @@ class ClassStanding(BaseModel):
         return self.state == "suspended" or self.over(now)
 
     def overcome(self, certificate: Certificate) -> bool:
-        """Whether the certificate is newer than what spoke against the class."""
-        return self.suspended_at is not None and certificate.certified_at.timestamp() * 1e6 > self.suspended_at
+        """Whether all of the certificate's images came after what spoke against the class. When it was made says nothing: images
+        from before the suspension can be certified again."""
+        came = certificate.images_from
+        return self.suspended_at is not None and came is not None and came.timestamp() * 1e6 > self.suspended_at
+
+    def unmoved(self, certificate: Certificate) -> str:
+        """Why a certificate that was made after the suspension does not end it; empty when there is none such."""
+        if self.suspended_at is None or certificate.certified_at.timestamp() * 1e6 <= self.suspended_at:
+            return ""
+        if self.overcome(certificate):
+            return ""
+        why = "does not say when its images came" if certificate.images_from is None else (
+            "is no newer evidence, since its earliest image came before the suspension"
+        )  # fmt: skip
+        return f"its certificate of {certificate.certified_at:%Y-%m-%d} {why}"
 
     @property
     def recall(self) -> Recall | None:

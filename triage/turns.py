@@ -2,7 +2,7 @@
 
 watching, resumed --alarm--> suspended --test passed--> watching
                              suspended --test failed--> suspended, with half the risk and another number of reads
-suspended, resumed --a newer certificate--> watching
+suspended, resumed --a certificate from newer images--> watching
 resumed --its end--> suspended
 any --other rules--> the same, its evidence begun anew
 """
@@ -22,14 +22,19 @@ def due(entry: ClassStanding, certificate: Certificate, now: int) -> ClassStandi
     """The standing that time or new rules ask for; None when the one there is holds."""
     rule = certificate.rule
     if entry.state != "watching" and entry.overcome(certificate):
-        why = "certified again after the suspension"
+        why = "certified with images that came after the suspension"
         return entry.then("watching", now, rule=rule, why=why, event="class_resumed", journaled=False)
     if entry.state == "resumed" and entry.over(now):
         return _suspended(entry, certificate, now, f"the time for which {entry.by} resumed it is over")
     if entry.rule == rule:
         return None
     if entry.state == "suspended":
-        return _suspended(entry, certificate, now, "its rules changed, and no certificate is newer than the suspension")
+        return _suspended(
+            entry,
+            certificate,
+            now,
+            "its rules changed, and their certificate is not from images that came after the suspension",
+        )
     kept = entry.model_dump(include={"by", "why", "until"}) if entry.state == "resumed" else {}
     return entry.then(entry.state, now, rule=rule, **kept)
 

@@ -193,16 +193,19 @@ async def test_other_rules_begin_other_evidence(audited: Audited, data: Data) ->
     assert found.rule == audited.gateway.control.site("default", "default").proofs["red"].rule
 
 
-async def test_a_certificate_made_after_the_suspension_ends_it(audited: Audited, data: Data) -> None:
+async def test_a_certificate_from_images_after_the_suspension_ends_it(audited: Audited, data: Data) -> None:
     import datetime
 
     await audited.until_suspended()
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
     declare(data, lenient(data, ("default", "ward"), certified_at=later), "default")
     await audited.turn()
+    assert audited.entry().state == "suspended", "the same old images may have been certified again"
+    declare(data, lenient(data, ("default", "ward"), certified_at=later, images_from=later), "default")
+    await audited.turn()
     assert audited.entry().state == "watching"
     (event,) = audited.events("class_resumed").values()
-    assert event.detail["why"] == "certified again after the suspension"
+    assert event.detail["why"] == "certified with images that came after the suspension"
     await audited.send(1)
     assert audited.gateway.sent[-1]["route"] == "automatic"
 

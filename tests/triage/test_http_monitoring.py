@@ -36,6 +36,7 @@ def test_every_automatic_class_is_shown(served: Served) -> None:
     row = shown["classes"][0]
     assert (row["state"], row["target"], row["audits"], row["errors"], row["pending"]) == ("answering", 0.95, 0, 0, 0)
     assert row["days_to_detect"] == {"days": None, "why": "images_per_day is not declared"}
+    assert row["returns"] is None
     assert row["rule"] == served.data.rules.classes["red"].certificate.rule  # type: ignore[union-attr]
     problem(served.http.get("/v1/projects/default/sites/nowhere/monitor"), 404, "declare it with PUT")
     assert "suspended" not in served.http.get(SITE).json() or served.http.get(SITE).json()["suspended"] == []
@@ -52,6 +53,9 @@ def test_an_operator_suspends_and_resumes_for_a_time(served: Served) -> None:
     assert red(served)["test"] == {"reads": 0, "needed": red(served)["test"]["needed"], "errors": 0,
                                    "errors_allowed": red(served)["test"]["errors_allowed"], "attempt": 1}  # fmt: skip
     assert served.http.get(SITE).json()["suspended"] == [], "the site's own document shows nothing new"
+    needed = red(served)["test"]["needed"]
+    assert red(served)["returns"].startswith(f"{needed} blind readings with at most ")
+    assert red(served)["returns"].endswith("from images that came after the suspension, or an operator brings it back")
     problem(say(served, "suspend"), 409, "red is suspended at default/default already")
     resumed = say(served, "resume", hours=2, reason="it was the lamp")
     assert (resumed.json()["state"], resumed.json()["until"] > resumed.json()["since"]) == ("resumed", True)

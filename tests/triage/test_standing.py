@@ -89,12 +89,32 @@ def test_an_override_that_ended_suspends_again_without_anybody_s_doing(control: 
     assert control.site("default", "default").suspended == {"red"}
 
 
-def test_a_certificate_made_after_the_suspension_ends_it() -> None:
-    entry = suspended()
-    assert entry.silences(bundles.certificate(), us(UNTIL))
-    newer = bundles.certificate(certified_at=WHEN + datetime.timedelta(days=1))
-    assert not entry.silences(newer, us(UNTIL))
+DAY = datetime.timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"images_from": WHEN - DAY}, ""),
+        ({"certified_at": WHEN + 2 * DAY}, "does not say when its images came"),
+        ({"certified_at": WHEN + 2 * DAY, "images_from": WHEN - DAY}, "its earliest image came before the suspension"),
+    ],
+)
+def test_old_images_certified_again_end_no_suspension(changes: dict[str, datetime.datetime], says: str) -> None:
+    entry, proof = suspended(), bundles.certificate(**changes)
+    assert entry.silences(proof, us(UNTIL))
+    assert not entry.overcome(proof)
+    assert says in entry.unmoved(proof)
+    assert bool(entry.unmoved(proof)) == bool(says)
+    assert suspended(state="resumed", until=5).silences(proof, us(UNTIL))
+
+
+def test_images_that_came_after_the_suspension_end_it() -> None:
+    newer = bundles.certificate(certified_at=WHEN + 2 * DAY, images_from=WHEN + DAY)
+    assert not suspended().silences(newer, us(UNTIL))
     assert not suspended(state="resumed", until=5).silences(newer, us(UNTIL))
+    assert suspended().unmoved(newer) == ""
 
 
 def test_a_class_that_is_not_automatic_has_nothing_to_lose(control: Control) -> None:

@@ -92,6 +92,7 @@ def _row(site: Site, label: str, found: Evidence | None) -> dict[str, object]:
         "since": when(entry.since) if entry.since else None, "until": when(entry.until) if entry.until else None,
         "epoch": entry.epoch, "audits": found.audits, "errors": found.errors, "overdue": found.overdue,
         **_watched(found), "test": _test(entry, found) if entry.state == "suspended" else None,
+        "returns": _returns(site, label, entry, silent),
         "last_good": when(entry.last_good) if entry.last_good else None, "recall": entry.recall.id if entry.recall else None,
     }  # fmt: skip
 
@@ -107,6 +108,17 @@ def _watched(found: Evidence) -> dict[str, object]:
         "precision": {"low": low, "high": high},
         "alarm": {"stakes": stakes, "threshold": watch.threshold, "near": min(1.0, stakes / watch.threshold)},
     }
+
+
+def _returns(site: Site, label: str, entry: ClassStanding, silent: bool) -> str | None:
+    """How a class that does not answer comes back, and why what was done meanwhile did not bring it back."""
+    if not silent:
+        return None
+    if label in site.document.suspended:
+        return "the site's document suspends it; take it out of 'suspended' there"
+    if entry.state != "suspended":
+        return None  # an override has just ended, or the standing cannot be read, of which /readyz tells
+    return "; ".join(each for each in (entry.unmoved(site.proofs[label]), entry.returns) if each)
 
 
 def _test(entry: ClassStanding, found: Evidence) -> dict[str, object]:
