@@ -86,8 +86,8 @@ class ClassStanding(BaseModel):
         return self.state == "suspended" or self.over(now)
 
     def overcome(self, certificate: Certificate) -> bool:
-        """Whether all of the certificate's images came after what spoke against the class. When it was made says nothing: images
-        from before the suspension can be certified again."""
+        """Whether all of the certificate's images came after what spoke against the class. When it was made says nothing, since
+        images from before the suspension can be certified again."""
         came = certificate.images_from
         return self.suspended_at is not None and came is not None and came.timestamp() * 1e6 > self.suspended_at
 
