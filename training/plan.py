@@ -40,8 +40,8 @@ class Work:
     wait: float = 15.0
     """Minutes within which `within` of the images find a reader, also in the busiest hour."""
     within: float = 0.95
-    audits: float = 0.02
-    """Share of the automatic answers that a person reads too."""
+    audits: float = 0.05
+    """Share of the automatic answers that a person reads too; as much as a site audits that does not say."""
     wage: float | None = None
     """Money for an hour of reading."""
     cost_per_error: float | None = None

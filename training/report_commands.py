@@ -37,7 +37,7 @@ _instead = click.option(
 @click.option("--seconds", type=float, default=20, show_default=True, help="A person takes for one image.")
 @click.option("--wait", type=float, default=15, show_default=True, help="Minutes an image may wait for a reader.")
 @click.option("--within", type=float, default=0.95, show_default=True, help="Share of images that wait no longer.")
-@click.option("--audits", type=float, default=0.02, show_default=True, help="Share of answers that people read too.")
+@click.option("--audits", type=float, default=0.05, show_default=True, help="Share of answers that people read too.")
 @click.option("--wage", type=float, help="Money for an hour of reading.")
 @click.option("--cost-per-error", type=float, help="Money lost by a wrong automatic answer.")
 @click.option("--draws", type=int, help="Simulated certifications per promise.  [default: 40]")

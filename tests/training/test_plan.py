@@ -19,7 +19,7 @@ from model_store.errors import DocumentError
 from secondreader import main
 from tests import bundles
 from tests.training.conftest import Trained
-from training import data, plan, recipe, report
+from training import data, plan, recipe, report, report_commands
 from training.certify import certify
 from training.errors import DataError
 from training.evaluate import evaluate
@@ -27,6 +27,7 @@ from training.plan import Work, costs
 from training.promises import Estimate, Promise, simulate, take
 from training.recipe import Certification, Recipe
 from training.score import Scores
+from triage.site_document import AuditPolicy
 
 KNOBS = Certification(candidates=30, vetoes=(0.1, 0.5))
 
@@ -49,6 +50,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def _recipe() -> Recipe:
     return dataclasses.replace(recipe.sample(), certification=KNOBS)
+
+
+def test_it_counts_with_as_many_audits_as_a_site_makes_that_does_not_say() -> None:
+    (option,) = [each for each in report_commands.plan.params if each.name == "audits"]
+    assert Work().audits == option.default == AuditPolicy().probability
 
 
 def test_what_it_foretells_comes_true(bundle: Bundle) -> None:
