@@ -113,8 +113,12 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
                 manifest = site.bundle.manifest
                 metrics.model_info.labels(manifest.name, manifest.version, site.bundle.digest[:19]).set(1)
 
+    async def judge() -> None:
+        await asyncio.to_thread(sites.judge)
+
     for step, seconds in (
         (poll, 1.0),
+        (judge, 5.0),
         (recorder.step, 0.25),
         (desk.sweep, 0.5),
         (returning.step, 0.5),

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -29,7 +28,7 @@ from triage import documents, standing, validity
 from triage.catalog import Catalog
 from triage.documents import etag
 from triage.errors import NotFound
-from triage.exposure import Exposure, exposure
+from triage.exposure import Exposure, exposure, unseen
 from triage.ids import now_us
 from triage.site_document import SiteDocument, promised
 from triage.standing import Standing, certified
@@ -77,6 +76,18 @@ class Site:
             for label, proof in proofs.items()
         }  # fmt: skip
 
+    def unseen(self) -> list[str]:
+        """Why it should not be live: the classes whose faults would go unseen for longer than it allows, in words."""
+        document = self.document
+        if document.mode != "live" or document.audit.images_per_day is None:
+            return []
+        found = (
+            unseen(label, each, document.audit.max_days_to_detect)
+            for label, each in self.exposures().items()
+            if label not in document.suspended
+        )
+        return [told for told in found if told]
+
     def suspended_at(self, now: int) -> frozenset[str]:
         """The classes that may not answer at a moment."""
         by_standing = frozenset(self.proofs) if self.standing is None else self.standing.suspended(self.proofs, now)
@@ -101,10 +112,12 @@ class Control:
     recorded: tuple[str, ...] | None = None
     """Metadata fields that this gateway records; None: not known here, and so not asked about."""
     problems: dict[str, str] = field(default_factory=dict)
-    """Per `project/site`: why its newest document is not in force. The one before stays."""
+    """Per `project/site`: why its newest document is not in force, and the one before stays; or why it should not be."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _standings: dict[tuple[str, str], tuple[str, Standing | None]] = field(default_factory=dict)
     """Each with the etag it was read with."""
+    _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """The etag of the document that was judged, and what is wrong with it."""
     _read_at: float = float("-inf")
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -160,6 +173,7 @@ class Control:
                         sites[project, name] = known
             for (project, name), site in sites.items():
                 sites[project, name] = self._stood(site, problems)
+                self._told(site, problems)
             self._sites, self.problems = sites, problems
             self._read_at = time.monotonic()
 
@@ -228,17 +242,18 @@ class Control:
                     "of a project choose from one list; declare it in a project of its own"
                 )
 
-    def _check_exposure(self, site: Site) -> None:
-        """Raises ModelStoreError for a site whose faults would go unseen for longer than it allows."""
-        policy = site.document.audit
-        if site.document.mode != "live" or policy.images_per_day is None:
-            return
-        for label, found in site.exposures().items():
-            if label in site.document.suspended or found.days is None or found.days <= policy.max_days_to_detect:
-                continue
-            raise ModelStoreError(
-                f"site {site.project}/{site.name}: {_unseen(label, found, policy.max_days_to_detect)}"
-            )
+    def judge(self) -> None:
+        """Works out how long faults would go unseen at the live sites, for `poll` to tell of. Takes seconds where a promise is
+        new, and so is no part of `poll`, whose age lets everything go to people."""
+        for (project, name), site in list(self._sites.items()):
+            if self._judged.get((project, name), ("", ""))[0] != site.etag:
+                self._judged[project, name] = site.etag, "; ".join(site.unseen())
+
+    def _told(self, site: Site, problems: dict[str, str]) -> None:
+        tag, told = self._judged.get((site.project, site.name), ("", ""))
+        if told and tag == site.etag:
+            where = f"{site.project}/{site.name}"
+            problems[where] = f"{problems[where]}; {told}" if where in problems else told
 
     def _check_conditions(self, site: Site) -> None:
         """Raises ModelStoreError for rules with a use condition that no image can meet here.
@@ -286,7 +301,8 @@ class Control:
         """
         path = self.folder / "projects" / project / "sites" / f"{name}.json"
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
-        self._check_exposure(self.open(project, name, content))  # may take seconds: before anybody has to wait for it
+        if told := self.open(project, name, content).unseen():  # may take seconds: before anybody has to wait for it
+            raise ModelStoreError(f"site {project}/{name}: {told[0]}")
         with self._changing, documents.changing(path):
             before = documents.check_etag(path, if_match, f"{project}/{name}")
             site = self.open(project, name, content)
@@ -296,16 +312,3 @@ class Control:
             site = self._stood(site, {})
             self._sites = {**self._sites, (project, name): site}
         return site, before
-
-
-def _unseen(label: str, found: Exposure, limit: float) -> str:
-    """Which class, for how long, and what to change."""
-    assert found.days is not None
-    unseen = "for ever" if math.isinf(found.days) else f"for {found.days:,.0f} days"
-    probability = math.ceil(1000 * found.probability_for) / 1000
-    if probability <= 1:
-        mend = f"raise its audit probability to {probability:g}"
-    else:
-        days = math.ceil(found.probability_for * limit)
-        mend = f"audit every answer of it and set max_days_to_detect to {days:,}, or name it in suspended"
-    return f"a fault of {label} would go unseen {unseen}, and max_days_to_detect is {limit:g}; {mend}"

@@ -39,6 +39,8 @@ async def examine(settings: Settings) -> list[Finding]:
     findings += await _redis(settings)
     control = Control(settings.data / "control", Catalog(settings.data, settings.trusted_folder))
     control.poll()
+    control.judge()
+    control.poll()
     findings += [Finding(f"site {name}", False, problem) for name, problem in control.problems.items()]
     if not control.sites and not control.problems:
         findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))

@@ -11,6 +11,10 @@ from triage.detection import audits_to_detect, days_to_detect
 
 FAULT = 3
 """Times the promised error: the fault that is asked about."""
+UNDECLARED = (
+    "how long a fault would go unseen is not known; declare in audit.images_per_day how many images come each day "
+    "(cases, where images come in cases)"
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Exposure:
     why: str = ""
     probability_for: float = math.inf
     """Audit probability with which the fault shows within the days that were asked for; above 1 none does."""
+    declared: bool = False
+    """Somebody said how many images come, and so asks for the limit to be kept."""
 
     def told(self) -> dict[str, float | str | None]:
         """For JSON, which has no infinity."""
@@ -34,12 +40,34 @@ def exposure(
 ) -> Exposure:
     """Of a class whose answers are audited with a probability; the simulation behind it takes seconds where it is new."""
     if images_per_day is None:
-        return Exposure(None, "images_per_day is not declared")
-    if certificate.drawn == "firings":
-        return Exposure(
-            None, "its certificate is from firings only and does not tell on which share of images it fires"
-        )
+        return Exposure(None, UNDECLARED)
+    share = certificate.firing_share
+    if share is None and certificate.drawn == "all":
+        share = certificate.firings / certificate.images
+    if share is None:
+        return Exposure(None, "its certificate does not tell on which share of images it fires", declared=True)
     fault = min(FAULT * promise.error, (1 + promise.error) / 2)
-    audits = audits_to_detect(promise, fault)
-    firings = images_per_day * certificate.firings / certificate.images
-    return Exposure(days_to_detect(audits, firings, probability), probability_for=audits / (firings * days))
+    audits, firings = audits_to_detect(promise, fault), images_per_day * share
+    needed = audits / (firings * days) if firings else math.inf
+    return Exposure(days_to_detect(audits, firings, probability), probability_for=needed, declared=True)
+
+
+def unseen(label: str, found: Exposure, limit: float) -> str | None:
+    """Why a site with this class should not be live, and what to change. None where it may be, and where nobody said how many
+    images come."""
+    if not found.declared or (found.days is not None and found.days <= limit):
+        return None
+    if found.days is None:
+        return (
+            f"how long a fault of {label} would go unseen is not known, since {found.why}; "
+            "certify it again, or name it in suspended"
+        )
+    unseen = "for ever" if math.isinf(found.days) else f"for {found.days:,.0f} days"
+    if found.probability_for <= 1:
+        mend = f"raise its audit probability to {math.ceil(1000 * found.probability_for) / 1000:g}"
+    elif math.isinf(found.probability_for):
+        mend = "name it in suspended"
+    else:
+        days = math.ceil(found.probability_for * limit)
+        mend = f"audit every answer of it and set max_days_to_detect to {days:,}, or name it in suspended"
+    return f"a fault of {label} would go unseen {unseen}, and max_days_to_detect is {limit:g}; {mend}"

@@ -32,9 +32,9 @@ class AuditPolicy(BaseModel):
     recall_items: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Of the answers that a suspension puts in doubt, the newest so many are read again by people; all are listed."""
     images_per_day: Annotated[float, Field(gt=0)] | None = None
-    """Expected here; tells how long a fault would go unseen."""
+    """Expected here (cases, where images come in cases: a case is evidence once); tells how long a fault would go unseen."""
     max_days_to_detect: Annotated[float, Field(gt=0)] = 90.0
-    """A site whose faults would go unseen for longer is not let go live."""
+    """A site whose faults would go unseen for longer is not let go live, once `images_per_day` is declared."""
 
 
 class SiteDocument(BaseModel):

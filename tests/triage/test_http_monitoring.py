@@ -13,6 +13,10 @@ from tests.triage.serving import Served, problem
 from triage.journal import read
 
 SITE = "/v1/projects/default/sites/default"
+UNDECLARED = (
+    "how long a fault would go unseen is not known; declare in audit.images_per_day how many images come each day "
+    "(cases, where images come in cases)"
+)
 WORD = {"reason": "the new scanner came", "actor": "grace"}
 
 
@@ -35,7 +39,7 @@ def test_every_automatic_class_is_shown(served: Served) -> None:
     assert [row["label"] for row in shown["classes"]] == ["red", "green"]
     row = shown["classes"][0]
     assert (row["state"], row["target"], row["audits"], row["errors"], row["pending"]) == ("answering", 0.95, 0, 0, 0)
-    assert row["days_to_detect"] == {"days": None, "why": "images_per_day is not declared"}
+    assert row["days_to_detect"] == {"days": None, "why": UNDECLARED}
     assert row["returns"] is None
     assert row["rule"] == served.data.rules.classes["red"].certificate.rule  # type: ignore[union-attr]
     problem(served.http.get("/v1/projects/default/sites/nowhere/monitor"), 404, "declare it with PUT")
@@ -122,7 +126,7 @@ def test_what_nobody_would_see_fail_is_not_let_go_live(served: Served) -> None:
     shown = served.http.get(f"{path}/monitor").json()["classes"]
     assert {row["label"]: row["days_to_detect"] for row in shown} == days
     assert put(**rare, max_days_to_detect=100_000).status_code == 200
-    assert put().json()["days_to_detect"]["red"] == {"days": None, "why": "images_per_day is not declared"}
+    assert put().json()["days_to_detect"]["red"] == {"days": None, "why": UNDECLARED}
 
 
 def test_metrics_tell_of_each_class(served: Served) -> None:

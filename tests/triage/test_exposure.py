@@ -1,0 +1,100 @@
+"""How long a fault would go unseen, and who is told so before and while a site is live."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from model_store.certificates import Certificate
+from model_store.errors import ModelStoreError
+from tests import bundles
+from tests.services import Data
+from triage.bets import Promise
+from triage.catalog import Catalog
+from triage.control import Control
+from triage.exposure import Exposure, exposure, unseen
+from triage.site_document import SiteDocument
+
+PROMISE = Promise(0.05, 0.05, 600)
+RARE = {"drawn": "firings", "images": 200}
+SHARE = 0.004
+
+
+def days(certificate: Certificate, per_day: float | None = 1_000) -> Exposure:
+    return exposure(certificate, PROMISE, 0.5, per_day, 90)
+
+
+def test_a_rare_class_s_own_share_tells_its_days() -> None:
+    known = days(bundles.certificate(**RARE, firing_share=SHARE))
+    common = days(bundles.certificate(images=500))
+    assert known.days is not None
+    assert common.days is not None
+    assert known.days * SHARE == pytest.approx(common.days * 200 / 500)
+    assert days(bundles.certificate(firing_share=SHARE)).days == known.days
+    assert days(bundles.certificate(**RARE, firing_share=0)).days == math.inf
+
+
+def test_what_is_not_known_says_what_to_do() -> None:
+    undeclared = days(bundles.certificate(), None)
+    assert undeclared.told() == {"days": None, "why": undeclared.why}
+    assert "declare in audit.images_per_day how many images come each day" in undeclared.why
+    unknown = days(bundles.certificate(**RARE))
+    assert unknown.days is None
+    told = unseen("red", unknown, 90)
+    assert told is not None
+    assert "does not tell on which share of images it fires" in told
+    assert told.endswith("certify it again, or name it in suspended")
+    assert unseen("red", undeclared, 90) is None, "told, not refused"
+
+
+@pytest.fixture
+def control(data: Data) -> Control:
+    opened = Control(data.folder / "control", Catalog(data.folder))
+    opened.poll()
+    return opened
+
+
+def rare(data: Data, **changes: object) -> str:
+    rule = data.rules.classes["red"].model_copy(update={"certificate": bundles.certificate(**RARE, **changes)})
+    return bundles.signed(
+        data.folder, bundles.sealed(data.rules, classes={**data.rules.classes, "red": rule})
+    ).digest  # fmt: skip
+
+
+def test_no_automatic_class_is_exempt(control: Control, data: Data) -> None:
+    audit = {"probability": 1, "images_per_day": 1_000}
+
+    def put(**document: object) -> None:
+        site = control.site("default", "default")
+        values = {"mode": "live", "model": "colours/1", "audit": audit, **document}
+        control.put("default", "default", SiteDocument.model_validate(values), site.etag)
+
+    with pytest.raises(
+        ModelStoreError, match=r"site default/default: how long .* its certificate .* name it in suspended"
+    ):
+        put(rules=rare(data))
+    with pytest.raises(ModelStoreError, match=r"a fault of red would go unseen for .* days"):
+        put(rules=rare(data, firing_share=1e-6))
+    put(rules=rare(data, firing_share=0.1))
+    put(rules=rare(data), suspended=("red",))
+    put(rules=rare(data), mode="assist")
+    put(rules=rare(data), audit={"probability": 1})
+
+
+def test_a_document_that_was_edited_in_place_is_told_of(control: Control, data: Data) -> None:
+    path = control.folder / "projects/default/sites/default.json"
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "audit": {"probability": 0.01, "images_per_day": 10}}))
+    control.poll()
+    assert control.problems == {}, "nobody waits for a simulation"
+    control.judge()
+    control.poll()
+    (problem,) = control.problems.values()
+    assert problem.startswith("a fault of red would go unseen for ")
+    assert "raise its audit probability" in problem
+    assert control.site("default", "default").document.audit.images_per_day == 10, "it is in force, and told of"
+    path.write_text(json.dumps(document))
+    control.poll()
+    assert control.problems == {}
