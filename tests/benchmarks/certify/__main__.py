@@ -46,7 +46,8 @@ def main() -> None:
         kept = json.loads(RESULTS.read_text()) if asked.only and RESULTS.exists() else {}
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         versions = {name: importlib.metadata.version(name) for name in ("scipy", "timm", "scikit-learn")}
-        kept |= {"date": today, "environment": {**environment(), **versions}, **parts}
+        where = {"date": today, "environment": {**environment(), **versions}}
+        kept |= {name: {**where, **part} for name, part in parts.items()}  # each its own: parts are run apart
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     raise SystemExit(missed)

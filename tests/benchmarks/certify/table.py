@@ -13,7 +13,7 @@ Row = tuple[str, str, str, bool]
 
 def promise(found: dict[str, Any]) -> Iterator[Row]:
     yield (
-        f"accuracy of the model, {found['population']:,} images ({found['data']})",
+        f"accuracy of the model, {found['population']:,} images ({found['data']}), {found['strangers']:.1%} strangers",
         f"{found['accuracy']:.3f}", ">= 0.91", found["accuracy"] >= 0.91 or found["data"] == "sample",
     )  # fmt: skip
     for row in found["rows"]:
@@ -26,7 +26,7 @@ def promise(found: dict[str, Any]) -> Iterator[Row]:
         if row["target"] == promised.TARGET:
             least = promised.SIZES[row["images"]]
             yield (
-                f"{what}: coverage over the oracle's",
+                f"{what}: coverage over the best found",
                 f"{row['of_oracle']:.3f} ({row['coverage']:.3f} of {row['oracle']:.3f})",
                 f">= {least:g}", row["of_oracle"] >= least,
             )  # fmt: skip
