@@ -21,8 +21,6 @@ from training.recipe import Certification
 from training.score import Scores
 from training.vetoes import Doubles, Worth
 
-_AS_GOOD = 1.05
-"""A start may fail with so many times the least probability of failing; 2 was worse, and 1 too, by tests.benchmarks.certify."""
 _PRICES = (3.0, 20.0)
 """In right answers, what a wrong answer of a class without a chance may cost while vetoes are searched."""
 _HARDLY = 0.5
@@ -41,10 +39,15 @@ class Candidates:
 
     @property
     def start(self) -> int:
-        """The threshold with the best chance, or the most lenient that hardly fails more often: fewer tests lie behind it."""
+        """The threshold with the most expected certified answers; of several the most lenient.
+
+        Strict ones pass more surely and lenient ones answer more. Chance times answers weighs both without a constant to
+        choose, and the vetoes were chosen by it too.
+        """
         if not len(self.chance):
             return 0
-        return int(np.flatnonzero(1 - self.chance <= _AS_GOOD * (1 - self.chance.max()))[-1])
+        expected = self.chance * self.firings
+        return int(np.flatnonzero(expected == expected.max())[-1])
 
     @property
     def best(self) -> float:
