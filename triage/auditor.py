@@ -16,7 +16,7 @@ import msgspec
 
 from model_store.errors import ModelStoreError
 from model_store.rules import Certificate
-from triage import evidence, monitor, turns
+from triage import evidence, monitor, thresholds, turns
 from triage.bets import Promise
 from triage.control import Control, Site
 from triage.errors import Unavailable
@@ -149,10 +149,11 @@ class Auditor:
         return evidence.begin(entry, watch)
 
     async def _started(self, promise: Promise) -> monitor.State:
-        """The state that every class of this promise starts with. The first one simulates for seconds, and only once."""
+        """The state that every class of this promise starts with. A new promise takes seconds, once for all gateways."""
         async with self._starting:
             if promise not in self._starts:
-                self._starts[promise] = await asyncio.to_thread(monitor.start, promise)
+                height = await asyncio.to_thread(thresholds.threshold, self._control.folder / "thresholds", promise)
+                self._starts[promise] = monitor.start(promise, height)
         return self._starts[promise]
 
     async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Certificate) -> None:

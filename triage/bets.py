@@ -27,6 +27,8 @@ FLOOR = 15
 RUNS = 40_000
 DOUBT = 1e-6
 """Probability with which the simulation behind a threshold may mislead us."""
+PROCEDURE = f"1 {ODDS} {WEIGHTS} {FLOOR} {RUNS} {DOUBT}"
+"""What a threshold that was kept was found by; the first number counts changes of `threshold` itself."""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -82,6 +84,11 @@ def bets(promise: Promise) -> Bets:
     )
 
 
+def highest(promise: Promise) -> float:
+    """A threshold that needs no simulation to keep the promise; `threshold` finds a lower one."""
+    return (1 + FLOOR) / promise.alpha
+
+
 @lru_cache(maxsize=1024)
 def threshold(promise: Promise) -> float:
     """The least sum of stakes (on a grid of 2%) that errors of exactly the promised rate reach within the horizon with
@@ -93,7 +100,7 @@ def threshold(promise: Promise) -> float:
     the first time the stakes reach h, P(T <= N) = E_Q[(1 + cN) / (R_T + c(N - T)); T <= N], a mean of terms between 0 and
     (1 + cN) / h. We draw from Q, where alarms are common, so that any alpha is estimated equally well, and bound the mean by
     Maurer and Pontil's empirical Bernstein inequality (COLT 2009, theorem 4), from the highest h downwards to the first that
-    fails: fixed-sequence testing, no correction. The highest, (1 + cN) / alpha, needs no simulation.
+    fails: fixed-sequence testing, no correction. The highest, (1 + cN) / alpha (`highest`), needs no simulation.
     """
     rng, bet, horizon = np.random.default_rng(9), bets(promise), promise.horizon
     first, floor, right, wrong = bet.columns()
@@ -131,4 +138,4 @@ def threshold(promise: Promise) -> float:
     upper = mean + spread + 7 * doubt * total / heights / (3 * (RUNS - 1))
     proven = np.flatnonzero(upper > promise.alpha)
     lowest = int(proven[-1]) + 1 if len(proven) else 0
-    return float(heights[lowest]) if lowest < len(heights) else total / promise.alpha
+    return float(heights[lowest]) if lowest < len(heights) else highest(promise)

@@ -59,9 +59,10 @@ class State(msgspec.Struct, frozen=True):
     epoch_before: Counts = Counts()
 
 
-def start(promise: Promise) -> State:
-    """A class with a new certificate. The first call for a promise simulates (about a second): call it in a thread."""
-    return _begin(promise, threshold(promise), bets(promise).first, block=0)
+def start(promise: Promise, height: float | None = None) -> State:
+    """A class with a new certificate. `height` is its threshold where that is known; else the first call for a promise
+    simulates (about a second): call it in a thread."""
+    return _begin(promise, threshold(promise) if height is None else height, bets(promise).first, block=0)
 
 
 def restart(state: State, promise: Promise) -> State:
