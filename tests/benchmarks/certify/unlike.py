@@ -82,7 +82,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         lines.append(
             (
                 f"fires on {name} ({kind['images']:,}; {CHOICE[kind['choice_saw']]})",
-                f"{kind['fires']:.3f} (gate off {kind['fires_gate_off']:.3f})",
+                f"{kind['fires']:.3f} (gate off {kind['fires_gate_off']:.3f}; it stops {kind['rejected']:.3f})",
                 f"<= {bound:g}" if bound else "",
                 bound is None or kind["fires"] <= bound,
             )
