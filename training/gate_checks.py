@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_store.manifest import Gate, GateCheck
-from training.wording import number, share
+from training.wording import share
 
 ENOUGH = 0.8
 """Of noise and of blank images so many have to be rejected, and the mean AUROC has to be so high."""
@@ -26,9 +26,9 @@ WORDS = {
     STAND_IN: "images of a kind it learned, once that kind's prototypes are removed",
     "noise": "noise",
     "blank": "blank images",
-    "shuffled": "images cut up and put together wrongly",
+    "shuffled": "jumbled images",
     "inverted": "negatives",
-    "rotated": "images turned by 90 degrees",
+    "rotated": "images turned by 90°",
     "blur": "blurred images",
 }
 
@@ -70,8 +70,15 @@ def unchecked(checks: Sequence[GateCheck]) -> tuple[str, ...]:
 
 def seen(gate: Gate) -> str:
     """A sentence: what the gate was seen to stop, most first; the stand-in is no sight of anything."""
-    ordered = sorted((one for one in gate.checks if one.name != STAND_IN), key=lambda one: -one.rejected)
-    if not ordered:
+    stopped: dict[str, list[str]] = {}
+    for one in sorted(gate.checks, key=lambda one: -one.rejected):
+        if one.name != STAND_IN:
+            stopped.setdefault(share(one.rejected, 0), []).append(words(one.name))
+    if not stopped:
         return "Nobody has seen what the gate stops."
-    first, *others = (f"{share(one.rejected, 0)} of {words(one.name)} ({number(one.images)})" for one in ordered)
-    return f"The gate was seen to stop {', '.join([first, *others[:-1]])}{f' and {others[-1]}' if others else ''}."
+    return f"The gate was seen to stop {'; '.join(f'{much} of {_listed(of)}' for much, of in stopped.items())}."
+
+
+def _listed(things: Sequence[str]) -> str:
+    *first, last = things
+    return f"{', '.join(first)} and {last}" if first else last
