@@ -11,10 +11,15 @@ from tests.benchmarks.certify import speed as speeds
 Row = tuple[str, str, str, bool]
 
 
+ACCURATE = 0.91
+"""The model's accuracy from which on so much coverage has to be reached. The shipped sample's has less to learn from."""
+
+
 def promise(found: dict[str, Any]) -> Iterator[Row]:
+    accurate, small = found["accuracy"] >= ACCURATE, found["data"] == "sample"
     yield (
         f"accuracy of the model, {found['population']:,} images ({found['data']}), {found['strangers']:.1%} strangers",
-        f"{found['accuracy']:.3f}", ">= 0.91", found["accuracy"] >= 0.91 or found["data"] == "sample",
+        f"{found['accuracy']:.3f}", "" if small else f">= {ACCURATE:g}", accurate or small,
     )  # fmt: skip
     for row in found["rows"]:
         what = f"target {row['target']:g}, {row['images']:,} images, {row['redraws']} redraws"
@@ -24,11 +29,11 @@ def promise(found: dict[str, Any]) -> Iterator[Row]:
             f"<= {row['allowed']:.3f}", row["broken"] <= row["allowed"],
         )  # fmt: skip
         if row["target"] == promised.TARGET:
-            least = promised.SIZES[row["images"]]
+            least, asked = promised.SIZES[row["images"]], accurate or not small
             yield (
                 f"{what}: coverage over the best found",
                 f"{row['of_oracle']:.3f} ({row['coverage']:.3f} of {row['oracle']:.3f})",
-                f">= {least:g}", row["of_oracle"] >= least,
+                f">= {least:g}" if asked else "", row["of_oracle"] >= least or not asked,
             )  # fmt: skip
 
 
