@@ -28,7 +28,10 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 @dataclass(frozen=True)
 class Act:
-    """One use of images. `names`, `cases` (hashed) and `looks` (hex, may be empty) stand row by row."""
+    """One use of images. `names`, `cases` (hashed) and `looks` (hex, may be empty) stand row by row.
+
+    An image whose case has two names has two rows.
+    """
 
     purpose: Purpose
     of: Mapping[str, str]
@@ -71,14 +74,16 @@ class Act:
 
 def of_images(purpose: Purpose, images: Iterable[LabelledImage], of: Mapping[str, str], planned: bool) -> Act:
     """The act of using these images, in whatever order they come; when is not said yet."""
-    rows = sorted({(image.name, case_key(image), image.look.hex()) for image in images})
+    rows = sorted({(image.name, key, image.look.hex()) for image in images for key in case_keys(image)})
     names, cases, looks = zip(*rows, strict=True) if rows else ((), (), ())
     return Act(purpose, dict(of), planned, names, cases, looks)
 
 
-def case_key(image: LabelledImage) -> str:
-    """A case as the ledger knows it."""
-    return hashlib.sha256(b"case\0" + image.case.encode()).hexdigest()[:32]
+def case_keys(image: LabelledImage) -> tuple[str, ...]:
+    """A case as the ledger knows it, under each of its names."""
+    return tuple(
+        hashlib.sha256(b"case\0" + name.encode()).hexdigest()[:32] for name in dict.fromkeys((image.case, *image.also))
+    )
 
 
 def read(data: Path) -> list[Act]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +74,10 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
     help="Certify on what was read blind in operation: a folder that `secondreader log export` wrote.",
 )
 @click.option("--rules", "digest", help="With --from-log: digest of the rules under which it was drawn.")
-@click.option("--since", type=click.DateTime(), help="With --from-log: only images received from then on (UTC).")
+@click.option(
+    "--blobs", type=click.Path(path_type=Path, file_okay=False, exists=True), envvar="TRIAGE_BLOBS",
+    help="With --from-log: folder of the service's images; without, blobs in the data folder.",
+)  # fmt: skip
 @click.option(
     "--key", type=click.Path(path_type=Path), envvar="SECONDREADER_SIGNING_KEY",
     help="Private key that signs the rules; without, the data folder's own.",
@@ -89,7 +91,7 @@ def certify(
     key: Path | None,
     from_log: Path | None,
     digest: str | None,
-    since: datetime.datetime | None,
+    blobs: Path | None,
     as_json: bool,
     **promise: Any,
 ) -> None:
@@ -98,7 +100,7 @@ def certify(
     BUNDLE is a bundle's folder, or `name/version` in the data folder. With --from-log the evidence is what people read in
     operation of the classes that gathered it, and only those change.
     """
-    if (from_log is None) != (digest is None) or (since and from_log is None):
+    if (from_log is None) != (digest is None):
         raise click.UsageError(
             "--from-log FOLDER goes with --rules DIGEST, the rules under which the readings were drawn"
         )
@@ -115,19 +117,28 @@ def certify(
         changes = {key: value for key, value in {**promise, "sites": sites}.items() if value}
         chosen = dataclasses.replace(chosen, certification=dataclasses.replace(chosen.certification, **changes))
         dataset = datasets.load(chosen, data, opened)
+        told: tuple[str, ...] = ()
         if from_log is None or digest is None:
             rules = certification.run(opened, chosen, data, dataset, key)
         else:
-            rules = readings.run(opened, chosen, data, from_log, digest, since, key, dataset)
+            made = readings.run(opened, chosen, data, from_log, digest, key, dataset, blobs)
+            rules, told = made.rules, made.told
         evaluation = evaluate.run(opened, rules, chosen, dataset)
         ledger.record(
             data, "test", dataset.parts["test"], ledger.of_bundle(opened, chosen), chosen.data.near_duplicates
         )
     if as_json:
-        found = {"digest": rules.digest, "rules": rules.model_dump(mode="json"), "test": evaluation.to_dict()}
+        found = {
+            "digest": rules.digest,
+            "rules": rules.model_dump(mode="json"),
+            "test": evaluation.to_dict(),
+            "told": told,
+        }
         click.echo(json.dumps(found, indent=1))
     else:
         _show_rules(rules, evaluation)
+        for sentence in told:
+            click.echo(sentence)
 
 
 @click.command()

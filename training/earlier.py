@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_store.bundle import Bundle
 from training import ledger
-from training.acts import Act, case_key, read
+from training.acts import Act, case_keys, read
 from training.images import LabelledImage
 from training.recipe import Recipe
 
@@ -75,13 +75,13 @@ def _uses(acts: Sequence[Act], images: Sequence[LabelledImage], radius: int) -> 
             for key in keys:
                 if table.get(key) != _SPENT:
                     table[key] = use
-    known = [image.name in names or case_key(image) in cases for image in images]
+    known = [image.name in names or not cases.keys().isdisjoint(case_keys(image)) for image in images]
     strange = [index for index, each in enumerate(known) if not each]
     for act in acts:  # the others are joined with what they look like, if that is still there
         for found in ledger.near(act, [images[index] for index in strange], radius):
             if alike.get(strange[found]) != _SPENT:
                 alike[strange[found]] = _SPENT if act.spends else act.purpose
     return [
-        (names.get(image.name, ""), cases.get(case_key(image), ""), alike.get(index, ""))
+        (names.get(image.name, ""), cases.get(case_keys(image)[0], ""), alike.get(index, ""))
         for index, image in enumerate(images)
     ]

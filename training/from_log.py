@@ -5,9 +5,12 @@ the same probability. Those readings are a uniform sample of its firings there, 
 a uniform sample of its firings at that: so the same candidates, from the same tuning images, are tested in the same fixed
 sequence on them. Nothing else in the rules changes; vetoes, floor and conditions stay, so that every older certificate holds.
 
-This is an act of its own with a delta of its own, shared among the classes that have a chance; what all certificates of the
-new rules promise together is the sum (`risk`). The ledger keeps an image that has certified from certifying again, so that
-trying until it passes is not possible.
+1. A class is tested on as many readings as its signed plan says, the first in order, one a case, when all are settled: not
+   before, not later, not on others (taken.py). Rules made from one another draw alike; what any of them drew counts.
+2. This is an attempt of the bundle like any certification: number k has `delta / 2**k`, shared among the classes that have a
+   plan and a chance, whether they are tested now or not.
+3. What certified before, or taught, is passed over before anything is counted. Rules certify on readings once; who goes on,
+   goes on from the rules that came of it.
 """
 
 from __future__ import annotations
@@ -17,32 +20,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from model_store import keys, rules, signing
 from model_store.bundle import Bundle
-from model_store.decision import DecisionTable, would_fire
 from model_store.errors import DocumentError
-from model_store.rules import Certificate, ClassRule, Rules, rule_hash
-from training import data, lacks, ledger, report, tuning
-from training.binomial import lower_bound
-from training.certify import sequence
+from model_store.rules import Rules
+from training import data, ledger, report
+from training.certify import halved
 from training.data import DataSet
 from training.errors import DataError
-from training.images import UNKNOWN, LabelledImage, fingerprint
-from training.points import above, free
-from training.readings import Reading, read, readings
-from training.recipe import Certification, Recipe
-from training.score import Scores, score
-from training.splits import one_per_case
+from training.firings import certify, plan
+from training.gathered import Looks, evidence, here, kin
+from training.images import fingerprint
+from training.readings import read, readings
+from training.recipe import Recipe
+from training.score import score
+from training.taken import Taken, image, take
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One class's readings, one a case: `scores` has the truth of this class alone."""
+class Made:
+    """The new rules, and what people should know of how they came."""
 
-    scores: Scores
-    waiting: int
+    rules: Rules
+    told: tuple[str, ...]
 
 
 def run(
@@ -51,163 +51,123 @@ def run(
     out: Path,
     log: Path,
     digest: str,
-    since: datetime.datetime | None = None,
     key: Path | None = None,
     dataset: DataSet | None = None,
-) -> Rules:
+    blobs: Path | None = None,
+) -> Made:
     """Reads the log, certifies, writes the new rules, their signature and a report beside the bundle.
 
-    digest: the rules under which the images were drawn. since: a time in UTC, whatever its zone says.
+    digest: the rules that are in force. blobs: the folder of the service's images, `<data>/blobs` without; where it is there,
+    images that look like one that was used before are passed over too.
     Raises a ModelStoreError for everything its caller can mend.
     """
     signer = keys.signing_key(out, key)
     old = rules.find(out, digest)
     old.check_fits(bundle.digest, bundle.manifest)
-    now = datetime.datetime.now(datetime.UTC)
+    before = ledger.readings_of(out, old.digest)
     gathering = sampled(old)
-    drawn, verdicts = read(log, old.digest, int(since.replace(tzinfo=datetime.UTC).timestamp() * 1e6) if since else 0)
-    found = {}
-    for label in gathering:
-        seen, waiting = readings(drawn, verdicts, label, int(now.timestamp() * 1e6))
-        found[label] = Evidence(_scores(bundle, old, label, seen, recipe.seed), waiting)
-    used = {image.name: image for each in found.values() for image in each.scores.images}
-    use = {**ledger.of_bundle(bundle, recipe), "rules": old.digest}
-    ledger.check(out, "certify", list(used.values()), use)
+    if before:
+        gathering = {label: gathering[label] for label in before.of["labels"].split(",")}
     dataset = dataset or data.load(recipe, out, bundle)
     dataset.require("tune")
-    tune = score(bundle, dataset.parts["tune"], old.provider, "tuning")
-    made = certify(bundle, recipe.certification, old, tune, found, now)
-    ledger.record(out, "certify", list(used.values()), use)
+    tuned = dataset.parts["tune"]
+    if before:  # done again: whatever came since, it is on these readings and these tuning images
+        names = ledger.tuned(out, before.of)
+        tuned = [each for each in tuned if each.name in names]
+    tune = score(bundle, tuned, old.provider, "tuning")
+    attempt = ledger.attempt(out, before) if before else ledger.attempts(out, bundle.digest)
+    planned = plan(bundle, halved(recipe.certification, attempt), old, tune)
+
+    looks = Looks(blobs or out / "blobs", recipe)
+    family = {label: kin(out, old, label) for label in gathering}
+    seen = read(log, {each for found in family.values() for each in found}, old.sites)
+    drawn, passed_over = here(seen, old, bundle)
+    use = {**ledger.of_bundle(bundle, recipe), "rules": old.digest}
+    now = int(datetime.datetime.now(datetime.UTC).timestamp() * 1e6)
+    taken: dict[str, Taken] = {}
+    for label, reads in gathering.items():
+        mine = [each for each in drawn if each.rules in family[label] and (not before or each.sha256 in before.names)]
+        found = readings(mine, seen.verdicts, label, now)
+        images = [image(each, label, bundle.manifest.heads, looks.of(each.record)) for each in found]
+        spent = ledger.unusable(out, images, use, looks.radius, old.digest)
+        taken[label] = take(found, reads, spent)
+        passed_over["used before"] += sum(each.name in spent for each in images)
+    ready = {label: each for label, each in taken.items() if not each.missing}
+    tested = [label for label in ready if planned.attempted[bundle.manifest.heads.index(label)]]
+    if not tested:
+        raise DataError(_not_yet(taken, ready))
+
+    proof = {label: evidence(bundle, old, label, ready[label], seen, family[label], looks) for label in tested}
+    used = [each for label in tested for each in proof[label].scores.images]
+    use |= {"labels": ",".join(tested), "tune": fingerprint(tuned), "evidence": fingerprint(used)}
+    ledger.record(out, "tune", tuned, use, recipe.data.near_duplicates)
+    act = ledger.record(out, "certify", used, use, looks.radius)
+    attempt = ledger.attempt(out, act)
+    made = certify(bundle, recipe.certification, old, tune, proof, act.when, attempt)
     signing.write(rules.write(out, made), signing.sign(made, signer))
+    told = _told(taken, tested, passed_over, looks)
     report.write(
         bundle,
         f"certificate-{made.digest.removeprefix('sha256:')[:12]}",
         {
             "digest": made.digest,
-            "from_log": {label: {"reads": len(each.scores), "waiting": each.waiting} for label, each in found.items()},
-            "risk": risk(made),
+            "from_log": {
+                label: {"reads": each.reads, "settled": each.settled, "tested": label in tested}
+                for label, each in taken.items()
+            },
+            "attempt": attempt,
+            "passed_over": dict(passed_over),
+            "told": list(told),
+            "risk": ledger.risk(out, bundle.digest),
             "rules": made.model_dump(mode="json"),
         },
     )
-    return made
+    return Made(made, told)
 
 
-def sampled(old: Rules) -> list[str]:
-    """Labels with a sampling plan. Raises DocumentError without any."""
-    found = [label for label, rule in old.classes.items() if rule.sampling]
-    if not found:
+def sampled(old: Rules) -> dict[str, int]:
+    """Labels with a sampling plan, and on how many readings each is tested.
+
+    Raises DocumentError without any, and for a plan that does not say.
+    """
+    plans = {label: rule.sampling for label, rule in old.classes.items() if rule.sampling}
+    if not plans:
         raise DocumentError(
             f"rules {old.digest[:19]} have no class that gathers evidence; name those under which it was gathered (--rules)"
         )
+    found = {}
+    for label, drawn in plans.items():
+        if drawn.reads is None:
+            raise DocumentError(
+                f"rules {old.digest[:19]} do not fix on how many readings {label} is tested; certify the bundle again, and "
+                "gather by the rules that come of it"
+            )
+        found[label] = drawn.reads
     return found
 
 
-def certify(
-    bundle: Bundle,
-    knobs: Certification,
-    old: Rules,
-    tune: Scores,
-    found: Mapping[str, Evidence],
-    now: datetime.datetime,
-) -> Rules:
-    """The old rules, and a certificate for every class whose readings support one. Pure."""
-    heads = bundle.manifest.heads
-    table = DecisionTable.build(old, bundle.manifest)
-    target = np.array([knobs.target_of(head) for head in heads])
-    reads = np.array([len(found[head].scores) if head in found else 0 for head in heads])
-    plan = tuning.among_firings(table, tune, reads, target, knobs)
-    classes = dict(old.classes)
-    for k in np.flatnonzero(reads).tolist():
-        label, evidence, tried = heads[k], found[heads[k]].scores, plan.candidates[k]
-        rule, level = old.classes[label], plan.level
-        assert rule.sampling is not None
-        missing = "not attempted: too few readings, or too many wrong on tuning images"
-        if plan.attempted[k]:
-            lowest = np.where(np.arange(len(heads)) == k, np.float32(rule.sampling.threshold), np.float32(np.inf))
-            points = above(table, evidence, lowest)
-            points = points.only(free(table, evidence, points))
-            thresholds = tried.threshold[tried.start :]
-            verdict = sequence(thresholds, *points.counts(k, thresholds), float(target[k]), level)
-            if verdict.threshold is not None:
-                threshold = float(verdict.threshold)
-                certificate = Certificate(
-                    target=float(target[k]),
-                    delta=plan.delta,
-                    attempted=plan.shared_by,
-                    firings=verdict.firings,
-                    errors=verdict.errors,
-                    bound=lower_bound(verdict.firings, verdict.errors, level),
-                    images=len(evidence),
-                    drawn="firings",
-                    sites=old.sites,
-                    provider=old.provider,
-                    precision=old.precision,
-                    rule=rule_hash(old.ground, "fires", label, threshold),
-                    data_fingerprint=fingerprint(evidence.images),
-                    certified_at=now,
-                    valid_until=now + datetime.timedelta(days=knobs.valid_days),
-                )
-                classes[label] = ClassRule(
-                    state="automatic",
-                    threshold=threshold,
-                    veto=rule.veto,
-                    absent_below=rule.absent_below,
-                    certificate=certificate,
-                    absence=rule.absence,
-                )
-                continue
-            missing = lacks.presence(tried, verdict, float(target[k]), level)
-        classes[label] = rule.model_copy(update={"lacks": f"after {len(evidence)} blind readings: {missing}"})
-    made = Rules(**{**{name: getattr(old, name) for name in Rules.model_fields}, "classes": classes})
-    made.check_fits(bundle.digest, bundle.manifest)
-    return made
-
-
-def risk(made: Rules) -> float:
-    """At most so probable is it that any certificate of these rules claims too much, over all acts that made them."""
-    claims = (claim for rule in made.classes.values() for claim in (rule.certificate, rule.absence) if claim)
-    return sum(claim.level for claim in claims)
-
-
-def _scores(bundle: Bundle, old: Rules, label: str, seen: Sequence[Reading], seed: int) -> Scores:
-    """One reading a case, as scores. Raises DataError when the log was not written under these rules."""
-    heads = bundle.manifest.heads
-    k = heads.index(label)
-    for each in seen:
-        record = each.record
-        here = (record.bundle, record.provider, record.precision, record.project, record.heads)
-        if here != (old.bundle, old.provider, old.precision, old.project, heads) or record.site not in old.sites:
-            raise DataError(
-                f"the prediction {record.id} in the log was made elsewhere or otherwise than the rules {old.digest[:19]} are "
-                "for (bundle, provider, precision, project or site); export the log of the service that ran them"
-            )
-    images = [
-        LabelledImage(
-            each.record.sha256,
-            f"{each.record.site}/{each.record.case or each.record.id}",
-            frozenset({label} if each.right else ()),
-            frozenset(),
-            b"",
+def _not_yet(taken: Mapping[str, Taken], ready: Mapping[str, Taken]) -> str:
+    if ready:
+        label = min(ready)
+        return (
+            f"{label} has its {ready[label].reads:,} readings, and on tuning images too little chance to pass with them; train "
+            "on more images of it"
         )
-        for each in seen
-    ]
-    place = {id(image): index for index, image in enumerate(images)}
-    kept = one_per_case(images, seed)
-    rows = [place[id(image)] for image in kept]
-    truth = np.full((len(rows), len(heads)), UNKNOWN, np.int8)
-    truth[:, k] = [seen[row].right for row in rows]
-    scores = Scores(
-        tuple(kept),
-        np.array([seen[row].record.probabilities() for row in rows], np.float32).reshape(len(rows), len(heads)),
-        np.array([seen[row].record.typicality for row in rows], np.float32),
-        truth,
-        0,
+    label, least = min(taken.items(), key=lambda item: (item[1].missing, item[0]))
+    waits = len(least.readings) - least.settled
+    return (
+        f"{label} has {least.settled:,} of the {least.reads:,} settled readings that its plan asks for ({waits:,} wait for "
+        f"readers); export the log again when {least.missing:,} more are in"
     )
-    table = DecisionTable.build(old, bundle.manifest)
-    strange = np.flatnonzero(~would_fire(table, scores.probability, scores.typicality)[:, k])
-    if len(strange):
-        raise DataError(
-            f"{label} would not fire on the prediction {seen[rows[int(strange[0])]].record.id}, which was drawn for it; the "
-            "log or the rules were changed"
-        )
-    return scores
+
+
+def _told(
+    taken: Mapping[str, Taken], tested: Sequence[str], passed_over: Mapping[str, int], looks: Looks
+) -> tuple[str, ...]:
+    waiting = [
+        f"{label}: {each.settled:,} of {each.reads:,} readings are settled; it goes on gathering"
+        for label, each in taken.items()
+        if label not in tested and each.missing
+    ]
+    over = [f"{count:,} drawn images were passed over: {why}" for why, count in passed_over.items() if count]
+    return tuple(filter(None, (*waiting, *over, looks.told())))

@@ -17,11 +17,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from model_store.bundle import Bundle
-from training.acts import PURPOSES, Act, Purpose, case_key, content, locked, of_images, read, write
+from training.acts import PURPOSES, Act, Purpose, case_keys, content, locked, of_images, read, write
 from training.errors import DataError
 from training.images import LabelledImage, fingerprint
 from training.near_duplicates import within
@@ -61,6 +61,23 @@ def of_evidence(
 def same_promise(act: Act, of: Mapping[str, str]) -> bool:
     """Whether the act is for the bundle and the promise of `of_bundle`, on whatever images."""
     return all(act.of.get(key) == value for key, value in of.items())
+
+
+def readings_of(data: Path, rules: str) -> Act | None:
+    """The certification on readings that were drawn under rules of this digest, if there was one."""
+    return next((act for act in read(data) if act.spends and act.of.get("rules") == rules), None)
+
+
+def tuned(data: Path, of: Mapping[str, str]) -> frozenset[str]:
+    """Names of the images that chose the thresholds of a certification."""
+    return frozenset(
+        name for act in read(data) if act.purpose == "tune" and dict(act.of) == dict(of) for name in act.names
+    )
+
+
+def attempts(data: Path, bundle: str) -> int:
+    """How many certifications a bundle has had."""
+    return len(_certifications(data, bundle))
 
 
 def attempt(data: Path, act: Act) -> int:
@@ -121,23 +138,39 @@ def record_training(data: Path, parts: Mapping[str, list[LabelledImage]], recipe
             record(data, purpose, parts[purpose], of, radius, planned=purpose in ("certify", "test"))
 
 
+def unusable(
+    data: Path, images: Sequence[LabelledImage], of: Mapping[str, str], radius: int, ours: str
+) -> frozenset[str]:
+    """Names of the images that may not certify, because another act used them than those on readings of the rules `ours`."""
+    acts = [act for act in read(data) if not (act.spends and act.of.get("rules") == ours)]
+    act = of_images("certify", images, of, planned=False)
+    return frozenset(image.name for _, overlap in _conflicts(acts, act, images, radius) for image, _ in overlap)
+
+
 def _check(acts: Sequence[Act], act: Act, images: Sequence[LabelledImage], radius: int) -> None:
-    if act.purpose == "train" or any(old.digest == act.digest for old in acts):
+    if any(old.digest == act.digest for old in acts):
         return
-    for old in acts:
-        spent = old.spends
+    for old, overlap in _conflicts(acts, act, images, radius):
+        if old.spends and act.names == old.names and same_promise(old, _promise(act.of)):
+            raise DataError(
+                f"these images have certified {old.of.get('model')} on {old.at[:10]} with other labels or other tuning "
+                "images; put them back as they were, or certify on images that have certified nothing"
+            )
+        raise DataError(_refusal(act.purpose, old, images, overlap))
+
+
+def _conflicts(
+    acts: Sequence[Act], act: Act, images: Sequence[LabelledImage], radius: int
+) -> Iterator[tuple[Act, list[tuple[LabelledImage, str]]]]:
+    """Each older act because of which images of this one may not be used so, and those images."""
+    for old in acts if act.purpose != "train" else ():
         same_training = bool(act.of.get("training")) and old.of.get("training") == act.of.get("training")
         taught = act.purpose == "certify" and old.purpose in ("train", "tune") and same_training
-        if old.planned or not (spent or taught):
+        if old.planned or not (old.spends or taught):
             continue
         overlap = _overlap(old, images, 0 if act.purpose == "test" else radius)
         if overlap:
-            if spent and act.names == old.names and same_promise(old, _promise(act.of)):
-                raise DataError(
-                    f"these images have certified {old.of.get('model')} on {old.at[:10]} with other labels or other tuning "
-                    "images; put them back as they were, or certify on images that have certified nothing"
-                )
-            raise DataError(_refusal(act.purpose, old, images, overlap))
+            yield old, overlap
 
 
 def _promise(of: Mapping[str, str]) -> dict[str, str]:
@@ -151,7 +184,7 @@ def _overlap(old: Act, images: Sequence[LabelledImage], radius: int) -> list[tup
     for index, image in enumerate(images):
         if image.name in names:
             found.append((image, "is one of them"))
-        elif case_key(image) in cases:
+        elif not cases.isdisjoint(case_keys(image)):
             found.append((image, f"is of the same case, {image.case!r}"))
         elif index in looks:
             found.append((image, "looks the same as one of them"))

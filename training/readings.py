@@ -1,18 +1,20 @@
 """Blind readings in the deployment log: which images were drawn for a class, and whether people found it there.
 
-A drawn image counts as **right** for a class when the first blind reader calls the class present, or the second, who is asked
-when the first does not. It is **wrong** when neither does, whatever the reason. It is **open** until then.
-
-Open images are not simply left out: those that people put off may be the hard ones. One that has been open for longer than
-`overdue` counts as wrong; and of the rest only images that came before the oldest open one are used, a stretch of the stream in
-which everything drawn has been read.
+A drawn image is **right** for a class when every blind reader who was asked calls the class present, and **wrong** as soon as
+one does not: a certificate takes no split vote for a proof. It is **open** until those who were asked have read it. What is
+open longer than `overdue` is wrong, and stays so if somebody reads it later: those that people put off may be the hard ones.
+Readings of a recall say nothing here, since what is recalled was not drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from model_store.record import PredictionRecord, VerdictRecord, arrow_schema, from_row
 from training.errors import DataError
@@ -23,48 +25,77 @@ _DAY = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True)
 class Reading:
-    """One drawn image and what people found."""
+    """One drawn image and what people found; None while it is open."""
 
     record: PredictionRecord
-    right: bool
+    right: bool | None
 
 
-def read(folder: Path, rules: str, since: int = 0) -> tuple[list[PredictionRecord], list[VerdictRecord]]:
-    """What was drawn under the rules of this digest and received from `since` on (microseconds), newest revision each, and
-    the blind verdicts on it. `folder` is what `secondreader log export` wrote. Raises DataError."""
-    import pyarrow as pa
+@dataclass(frozen=True)
+class Log:
+    """What a log holds of the images that some rules drew."""
+
+    drawn: tuple[PredictionRecord, ...]
+    """By arrival, the newest revision of each."""
+    verdicts: tuple[VerdictRecord, ...]
+    """The blind ones on these."""
+    seen: Mapping[str, npt.NDArray[np.int64]]
+    """Rules -> when each image came (microseconds, sorted) of which these rules could have drawn."""
+
+
+def read(folder: Path, rules: Collection[str], sites: Collection[str]) -> Log:
+    """What was drawn under the rules of these digests. `folder` is what `secondreader log export` wrote. Raises DataError.
+
+    `seen` counts the images of `sites` that were read by the model, met the use conditions and were not merely captured.
+    """
+    import pyarrow.compute as pc
     import pyarrow.dataset as ds
-
-    def rows(table: str, wanted: ds.Expression) -> Iterable[dict[str, object]]:
-        path = folder / table
-        if not any(path.glob("**/*.parquet")):
-            return
-        schema = arrow_schema(table)
-        columns = [name for name in schema.names if name != "embedding"]
-        try:
-            found = ds.dataset(path, schema=schema, format="parquet", partitioning=None)
-            for batch in found.to_batches(columns=columns, filter=wanted):
-                yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} cannot be read ({error}); write it anew with: secondreader log export") from None
 
     if not (folder / "predictions").is_dir():
         raise DataError(f"{folder} holds no predictions; name a folder that `secondreader log export` has written")
+    wanted = ds.field("rules").isin(sorted(rules))
     drawn: dict[str, PredictionRecord] = {}
-    for row in rows("predictions", ds.field("rules") == rules):
-        if not row["drawn"]:
-            continue
+    for row in _rows(folder, "predictions", wanted & (pc.list_value_length(ds.field("drawn")) > 0)):
         record = from_row("predictions", row)
         assert isinstance(record, PredictionRecord)
-        if record.received_at >= since and record.revision >= drawn.get(record.id, record).revision:
+        if record.revision >= drawn.get(record.id, record).revision:
             drawn[record.id] = record
     verdicts = []
-    for row in rows("verdicts", ds.field("blind")):
+    for row in _rows(folder, "verdicts", ds.field("blind") & (ds.field("purpose") != "recall")):
         if row["prediction"] in drawn:
             verdict = from_row("verdicts", row)
             assert isinstance(verdict, VerdictRecord)
             verdicts.append(verdict)
-    return sorted(drawn.values(), key=lambda record: (record.received_at, record.id)), verdicts
+    came: dict[str, list[int]] = {digest: [] for digest in rules}
+    columns = ["id", "rules", "received_at", "policy"]
+    once: set[str] = set()
+    for row in _rows(folder, "predictions", wanted & ds.field("site").isin(sorted(sites)), columns):
+        policy = row["policy"]
+        if policy["mode"] != "capture" and policy["available"] and not policy["out_of_scope"] and row["id"] not in once:
+            once.add(row["id"])
+            came[row["rules"]].append(int(row["received_at"].timestamp() * 1e6))
+    return Log(
+        tuple(sorted(drawn.values(), key=_arrival)),
+        tuple(verdicts),
+        {digest: np.sort(np.array(times, np.int64)) for digest, times in came.items()},
+    )
+
+
+def _rows(folder: Path, table: str, wanted: Any, columns: list[str] | None = None) -> Iterable[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    path = folder / table
+    if not any(path.glob("**/*.parquet")):
+        return
+    schema = arrow_schema(table)
+    try:
+        found = ds.dataset(path, schema=schema, format="parquet", partitioning=None)
+        kept = columns or [name for name in schema.names if name != "embedding"]
+        for batch in found.to_batches(columns=kept, filter=wanted):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}); write it anew with: secondreader log export") from None
 
 
 def readings(
@@ -73,37 +104,32 @@ def readings(
     label: str,
     now: int,
     overdue: int = OVERDUE_DAYS * _DAY,
-) -> tuple[list[Reading], int]:
-    """The readings that are evidence of a class, in the order of arrival, and how many drawn images wait. Pure.
-
-    now and overdue are microseconds.
-    """
+) -> list[Reading]:
+    """What was drawn for a class, in the order of arrival. Pure. now and overdue are microseconds."""
     said: dict[str, dict[int, VerdictRecord]] = {}
     for verdict in verdicts:
         by_reading = said.setdefault(verdict.prediction, {})
-        if verdict.revision >= by_reading.get(verdict.reading, verdict).revision:
+        if verdict.purpose != "recall" and verdict.revision >= by_reading.get(verdict.reading, verdict).revision:
             by_reading[verdict.reading] = verdict
-    found: list[Reading] = []
-    waiting = 0
-    for record in sorted(drawn, key=lambda record: (record.received_at, record.id)):
-        if label not in record.drawn:
-            continue
-        right = _right(said.get(record.id, {}), label)
-        if right is None and now - record.received_at > overdue:
-            right = False
-        if right is None or waiting:
-            waiting += 1
-        else:
-            found.append(Reading(record, right))
-    return found, waiting
+    found = []
+    for record in sorted(drawn, key=_arrival):
+        if label in record.drawn:
+            end = record.received_at + overdue
+            in_time = {reading: each for reading, each in said.get(record.id, {}).items() if each.at <= end}
+            right = _right(in_time, label)
+            found.append(Reading(record, False if right is None and now > end else right))
+    return found
 
 
 def _right(said: Mapping[int, VerdictRecord], label: str) -> bool | None:
-    """None while it is open."""
-    confirmed = {reading: verdict.answers.get(label) == "present" for reading, verdict in said.items()}
-    if any(confirmed.values()):
-        return True
-    first, second = said.get(1), said.get(2)
-    if first is not None and (second is not None or not first.second_reader):
+    """None while it is open: a second reader is asked for every class that the first doubts, and answers for all."""
+    if any(verdict.answers.get(label) != "present" for verdict in said.values()):
         return False
-    return None
+    first = said.get(1)
+    if first is None or (first.second_reader and first.doubts and 2 not in said):
+        return None
+    return True
+
+
+def _arrival(record: PredictionRecord) -> tuple[int, str]:
+    return record.received_at, record.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,9 +104,9 @@ class Rulebook:
         verdict, tried = self.presence.get(label), self.plan.candidates[k]
         target, level = float(self.plan.target[k]), self.plan.level
         if verdict is None or verdict.threshold is None:
-            drawn = sampling.plan(tried, self.recipe.certification, target, level)
+            drawn = sampling.plan(tried, self.recipe.certification, target, self._later)
             said = lacks.presence(tried, verdict, target, level) + self._unlooked(verdict, tried, k)
-            said += sampling.says(drawn, tried, len(self.tune), target, level)
+            said += sampling.says(drawn, tried, len(self.tune))
             return {"state": "assist", "sampling": drawn, "lacks": said}
         threshold = float(verdict.threshold)
         certificate = Certificate(
@@ -120,6 +121,17 @@ class Rulebook:
             rule=rule_hash(ground, "fires", label, threshold),
         )
         return {"state": "automatic", "threshold": threshold, "certificate": certificate}
+
+    @cached_property
+    def _later(self) -> float:
+        """The share of delta that each class with a sampling plan will have: that of the next attempt, among all of them."""
+        knobs, plan = self.recipe.certification, self.plan
+        delta, gather = knobs.delta / 2.0 ** (self.attempt + 1), 0
+        for k, label in enumerate(self.bundle.manifest.heads):
+            verdict = self.presence.get(label)
+            lacking = verdict is None or verdict.threshold is None
+            gather += lacking and sampling.hopeful(plan.candidates[k], knobs, float(plan.target[k]), delta)
+        return delta / max(gather, 1)
 
     def _unlooked(self, verdict: Verdict | None, tried: Candidates, k: int) -> str:
         """Says what the images at the first test were short of labels; of those that tuned, where none was made."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training import lacks, sampling
-from training.binomial import allowed_errors, upper_bound
+from training.binomial import allowed_errors, chance_to_pass, upper_bound
 from training.certify import Verdict
 from training.recipe import Certification
 from training.tuning import Candidates
@@ -79,9 +79,33 @@ def test_a_plan_reaches_down_to_where_the_target_is_still_plausible() -> None:
     assert drawn.probability == 0.25
     assert np.float32(drawn.threshold) == seen.threshold[2]
     assert upper_bound(60, 3, 0.1) >= 0.95 > upper_bound(80, 20, 0.1)
-    assert sampling.reads(drawn, seen, 0.95, 0.05) == 59 * 60 / 20
     assert sampling.share(drawn, seen, 6000) == 60 / 6000 * 0.25
-    assert "177 reads, drawn from 0.25% of the stream" in sampling.says(drawn, seen, 6000, 0.95, 0.05)
+    assert f"{drawn.reads} reads, drawn from 0.25% of the stream" in sampling.says(drawn, seen, 6000)
+
+
+def test_the_reads_of_a_plan_have_nearly_the_best_chance_and_fewer_have_not() -> None:
+    seen = tried((20, 0), (40, 1), (60, 3), (80, 20))
+    drawn = sampling.plan(seen, Certification(), 0.95, 0.05)
+    assert drawn is not None
+    assert drawn.reads is not None
+
+    def chance(reads: int) -> float:
+        """The best threshold's, of so many readings at the lenient one, the third."""
+        future = np.round(reads * seen.firings[:3] / 60).astype(np.int64)
+        return float(chance_to_pass(seen.firings[:3], seen.errors[:3], future, 0.95, 0.05).max())
+
+    best = max(chance(reads) for reads in range(59, 1400, 7))
+    assert chance(drawn.reads) > 0.95 * sampling.NEARLY * best
+    assert chance(drawn.reads // 2) < sampling.NEARLY * best
+
+
+@pytest.mark.parametrize("level", [0.1, 0.01])
+def test_a_plan_reads_at_least_what_proves_the_target_without_an_error(level: float) -> None:
+    drawn = sampling.plan(tried((500, 0)), Certification(), 0.95, level)
+    assert drawn is not None
+    assert drawn.reads is not None
+    assert allowed_errors(drawn.reads, 0.95, level) >= 0
+    assert allowed_errors(drawn.reads - 1, 0.95, level) < 0, "and no more, where there are none"
 
 
 @pytest.mark.parametrize(
@@ -91,4 +115,4 @@ def test_a_plan_reaches_down_to_where_the_target_is_still_plausible() -> None:
 )
 def test_no_plan_where_evidence_cannot_help_or_is_not_wanted(candidates: Candidates, knobs: Certification) -> None:
     assert sampling.plan(candidates, knobs, 0.95, 0.05) is None
-    assert sampling.says(None, candidates, 100, 0.95, 0.05) == ""
+    assert sampling.says(None, candidates, 100) == ""
