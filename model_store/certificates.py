@@ -124,6 +124,8 @@ class AbsenceCertificate(_Evidence):
     """Share of the certification images that show the label."""
     npv: Fraction | None = None
     """Share of the images called absent that lack it; None when none was."""
+    absent_share: Fraction | None = None
+    """Share of the certification images that are called absent; None where it is not known."""
 
     @model_validator(mode="after")
     def _proves_it(self) -> Self:

@@ -13,9 +13,9 @@ An exclusive group is **decided** when one member fires. An independent group is
 member without a head can be neither). An image is **answerable** when every required group is decided. All
 comparisons are float32, and NaN meets none of them.
 
-A **suspended** class neither fires nor counts as absent. A class **would fire** where it would if it were automatic: at its
-sampling threshold if it has one, else at its threshold. Of a suspended class, or one that still gathers evidence, that says
-which images a person reads.
+A **suspended** class neither fires nor counts as absent; of `absent:LABEL` only the absence is suspended. A class **would
+fire** where it would if it were automatic: at its sampling threshold if it has one, else at its threshold. Of a suspended
+class, or one that still gathers evidence, that says which images a person reads.
 
 Few scores of an image reach a threshold or a veto, so the comparisons are made on all of them and the rest is worked out on
 those few: the same code takes one image in microseconds and a hundred thousand in seconds.
@@ -36,6 +36,8 @@ from model_store.rules import Rules
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
+ABSENT = "absent:"
+"""Before a label (no label has a colon): the claim that it is absent, where claims are suspended and audited."""
 Reason = Literal["none_fired", "undecided_label", "atypical", "conflict"]
 
 
@@ -101,15 +103,16 @@ class DecisionTable:
         )
 
     def without(self, suspended: frozenset[str]) -> DecisionTable:
-        """The same with some classes neither automatic nor certified absent. Vetoes ignore states: no other fires
-        differently."""
+        """The same with some classes neither automatic nor certified absent, or of `absent:LABEL` only the latter not. Vetoes
+        ignore states: no other fires differently."""
         if not suspended:
             return self
         kept = np.array([head not in suspended for head in self.heads])
+        absences = kept & np.array([ABSENT + head not in suspended for head in self.heads])
         return replace(
             self,
             automatic=self.automatic & kept,
-            absent_below=np.where(kept, self.absent_below, np.float32(np.nan)),
+            absent_below=np.where(absences, self.absent_below, np.float32(np.nan)),
         )
 
     @cached_property

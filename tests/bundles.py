@@ -27,7 +27,13 @@ from model_store.manifest import ImageSpec, Manifest, Provenance
 from model_store.preprocess import preprocess
 from model_store.rules import AbsenceCertificate, Certificate, ClassRule, Rules, rule_hash
 
-COLOURS = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230), "grey": (120, 120, 120)}
+COLOURS = {
+    "red": (230, 30, 30),
+    "green": (30, 230, 30),
+    "blue": (30, 30, 230),
+    "grey": (120, 120, 120),
+    "black": (10, 10, 10),
+}
 WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 UNTIL = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
 """When the certificates made here end: no test is that slow."""
@@ -84,8 +90,8 @@ def schema() -> LabelSchema:
     return LabelSchema(labels=tuple(Label(id=name, name=name.title()) for name in names), groups=(Group(),))
 
 
-def make(data: Path, name: str = "colours", version: str = "1") -> Bundle:
-    """Writes the bundle to `<data>/models/<name>/<version>`."""
+def make(data: Path, name: str = "colours", version: str = "1", labels: LabelSchema | None = None) -> Bundle:
+    """Writes the bundle to `<data>/models/<name>/<version>`; `labels` has red, green and blue at least."""
     encoded = graph()
     spec = ImageSpec(height=16, width=16)
     samples = tuple(picture(colour) for colour in ("red", "green", "blue"))
@@ -97,7 +103,7 @@ def make(data: Path, name: str = "colours", version: str = "1") -> Bundle:
     manifest = Manifest(
         name=name,
         version=version,
-        labels=schema(),
+        labels=labels or schema(),
         heads=("red", "green", "blue"),
         image=spec,
         embedding=3,

@@ -11,11 +11,11 @@ from model_store.record import EventRecord, PredictionRecord, Record, VerdictRec
 from triage import answers
 from triage.audits import BONUS_S
 from triage.catalog import Catalog
+from triage.claims import certified
 from triage.ids import reading_id
 from triage.redis_audits import Reading, RedisAudits, case_key
 from triage.redis_reviews import RedisReviews
 from triage.review import Item, queue_of, score
-from triage.standing import certified
 
 log = logging.getLogger(__name__)
 RECALLED = "recalled"

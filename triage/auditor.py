@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from model_store.errors import ModelStoreError
-from model_store.rules import Certificate
 from triage import evidence, monitor, thresholds, turns
 from triage.bets import Promise
+from triage.claims import Proof
 from triage.control import Control, Site
 from triage.errors import Unavailable
 from triage.evidence import Evidence
@@ -135,7 +135,7 @@ class Auditor:
             begun = {label: ClassStanding(state="watching", rule=site.proofs[label].rule) for label in new}
             await self._suspensions.begin(site, begun)
 
-    async def _begun(self, site: Site, entry: ClassStanding, proof: Certificate, stored: Stored) -> Evidence | None:
+    async def _begun(self, site: Site, entry: ClassStanding, proof: Proof, stored: Stored) -> Evidence | None:
         """The evidence of the epoch; None when another gateway is in a later one already."""
         found = evidence.unpack(stored.body)
         if found is not None and found.epoch > entry.epoch:
@@ -156,7 +156,7 @@ class Auditor:
                 self._starts[promise] = monitor.start(promise, height)
         return self._starts[promise]
 
-    async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Certificate) -> None:
+    async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Proof) -> None:
         after = turns.concluded(entry, found, proof, self._clock())
         changed = await self._suspensions.change(site, of.label, entry, after)
         if changed is not None:

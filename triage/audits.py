@@ -16,7 +16,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from model_store.record import Answer, Route
+from model_store.record import Answer, Outcome, Route
+from triage.claims import is_absence, label_of
 
 Result = Literal["right", "wrong", "overdue"]
 BONUS_S = 1e9
@@ -32,7 +33,11 @@ class Chances:
     suspended: float
     """A class that is suspended and would answer."""
     labels: Mapping[str, float]
-    """For single classes, instead of `audit`."""
+    """For single labels, instead of `audit`."""
+
+    def of(self, claim: str) -> float:
+        """Of a claim that an answer makes."""
+        return self.labels.get(claim, self.labels.get(label_of(claim), self.audit))
 
 
 def share(secret: bytes, prediction: str) -> float:
@@ -43,21 +48,21 @@ def share(secret: bytes, prediction: str) -> float:
 
 def probabilities(
     route: Route,
-    fires: Collection[str],
-    would_fire: Collection[str],
+    claims: Collection[str],
+    would_claim: Collection[str],
     suspended: Collection[str],
     sampling: Mapping[str, float],
     chances: Chances,
 ) -> dict[str, float]:
-    """Class -> probability, for the classes whose answer on this image would be evidence.
+    """Claim -> probability, for the claims that this image would be evidence of.
 
-    `fires` under the suspensions in force; `would_fire` whatever the state, at the threshold or that of the sampling plan;
+    `claims` under the suspensions in force; `would_claim` whatever the state, at the threshold or that of the sampling plan;
     `sampling` the probability of each class that has such a plan.
     """
     if route == "captured":
         return {}
-    found = {label: chances.labels.get(label, chances.audit) for label in fires} if route == "automatic" else {}
-    for label in would_fire:
+    found = {claim: chances.of(claim) for claim in claims} if route == "automatic" else {}
+    for label in would_claim:
         if label in suspended:
             found[label] = chances.suspended
         elif label in sampling:
@@ -70,9 +75,19 @@ def drawn(u: float, chance: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(label for label, probability in chance.items() if u < probability)
 
 
-def doubts(labels: Collection[str], answers: Mapping[str, Answer]) -> tuple[str, ...]:
-    """Those of the drawn labels that a reading does not call present."""
-    return tuple(label for label in labels if answers.get(label) != "present")
+def doubts(drawn: Collection[str], answers: Mapping[str, Answer], outcome: Outcome = "labels") -> tuple[str, ...]:
+    """Those of the drawn claims that a reading does not confirm: it does not call the label present, or absent.
+
+    Who finds none of the labels, or only one that is not among them, calls them all absent.
+    """
+    none = outcome in ("none_of_these", "new_label")
+
+    def confirmed(claim: str) -> bool:
+        if is_absence(claim):
+            return none or answers.get(label_of(claim)) == "absent"
+        return answers.get(claim) == "present"
+
+    return tuple(claim for claim in drawn if not confirmed(claim))
 
 
 def result(

@@ -23,15 +23,16 @@ from model_store.decision import DecisionTable
 from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
-from model_store.rules import Certificate, Rules, assist_rules
+from model_store.rules import Rules, assist_rules
 from triage import documents, standing, validity
 from triage.catalog import Catalog
+from triage.claims import Proof, certified, label_of, unwatched
 from triage.documents import etag
 from triage.errors import NotFound
 from triage.exposure import Exposure, exposure, unseen
 from triage.ids import now_us
 from triage.site_document import SiteDocument, promised
-from triage.standing import Standing, certified
+from triage.standing import Standing
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 Name = Annotated[str, Field(pattern=_NAME.pattern)]
@@ -61,16 +62,21 @@ class Site:
     """In force: by the document, by the monitor, or by an operator."""
 
     @cached_property
-    def proofs(self) -> dict[str, Certificate]:
-        """The certificate of each automatic class."""
+    def proofs(self) -> dict[str, Proof]:
+        """The proof of each claim that may be made here."""
         return certified(self.rules)
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Claims of absence that nobody can watch."""
+        return unwatched(self.rules)
 
     def exposures(self) -> dict[str, Exposure]:
         """How long a fault of each automatic class would go unseen."""
         policy, proofs = self.document.audit, self.proofs
         return {
             label: exposure(
-                proof, promised(proof, policy, len(proofs)), policy.labels.get(label, policy.probability),
+                proof, promised(proof, policy, len(proofs)), policy.labels.get(label_of(label), policy.probability),
                 policy.images_per_day, policy.max_days_to_detect,
             )
             for label, proof in proofs.items()
@@ -84,13 +90,17 @@ class Site:
         found = (
             unseen(label, each, document.audit.max_days_to_detect)
             for label, each in self.exposures().items()
-            if label not in document.suspended
+            if not {label, label_of(label)} & set(document.suspended)
         )
         return [told for told in found if told]
 
     def suspended_at(self, now: int) -> frozenset[str]:
         """The classes that may not answer at a moment."""
-        by_standing = frozenset(self.proofs) if self.standing is None else self.standing.suspended(self.proofs, now)
+        by_standing = (
+            frozenset((*self.proofs, *self.unwatched))
+            if self.standing is None
+            else self.standing.suspended(self.proofs, now)
+        )
         return by_standing | frozenset(self.document.suspended)
 
     def standing_as(self, found: Standing | None, now: int) -> Site:
@@ -283,7 +293,8 @@ class Control:
         else:
             rules = self.catalog.rules(document.rules)
         table = self.catalog.table(document.model, rules.digest)
-        unknown = sorted({*document.suspended, *document.always_review} - set(bundle.manifest.labels.ids))
+        named = {*map(label_of, document.suspended), *document.always_review}
+        unknown = sorted(named - set(bundle.manifest.labels.ids))
         if unknown:
             raise ModelStoreError(
                 f"site {project}/{name}: {unknown[0]!r} is no label of {document.model}; mend its spelling"

@@ -140,7 +140,7 @@ def judged(verdict: VerdictRecord, item: Item, labels: LabelSchema, second_reade
     given = verdict.answers
     if item.blind and verdict.outcome == "labels":
         given = every_label(labels, given)
-    doubts = audits.doubts(item.drawn, given)
+    doubts = audits.doubts(item.drawn, given, verdict.outcome)
     if item.purpose == "recall":
         corrects = {label for label, answer in given.items() if answer == "present"} != set(item.answered)
     else:

@@ -3,9 +3,10 @@
 The same for the gateway and for `explain`: both ask these functions, with what the site's document says or with what the
 record kept of it.
 
-* An automatic answer is evidence for every class that fires.
+* An automatic answer is evidence for every class that fires, and for every label that it calls absent.
 * An image that would have been answered if nothing were suspended is evidence for every suspended class that would have
-  fired on it. So audits, and the test that gives a class back, are about the same images: those that are answered.
+  fired on it, or been called absent. So audits, and the test that gives a class back, are about the same images: those that
+  are answered.
 * An image that a class with a sampling plan would fire on, at the plan's lenient threshold, is evidence for that class, also
   where the site only assists: what a certificate counts is all images on which the class fires. Nothing else that must keep
   it from being answered may hold: no use condition fails, the control state is known, and no label that fires must always
@@ -18,10 +19,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-from model_store.decision import DecisionTable, Floats, would_fire
+from model_store.decision import Decisions, DecisionTable, Floats, would_fire
 from model_store.record import PolicySnapshot, PredictionRecord, Route
 from triage import audits
 from triage.audits import Chances
+from triage.claims import absent
 
 
 def chance(
@@ -29,19 +31,25 @@ def chance(
     policy: PolicySnapshot,
     route: Route,
     unsuspended: Route,
-    fires: Collection[str],
-    fires_unsuspended: Collection[str],
+    made: Collection[str],
+    made_unsuspended: Collection[str],
     sampled: dict[str, float],
 ) -> dict[str, float]:
-    """Class -> probability. `sampled` as `sampled` gives it, `unsuspended` the route of `policy.without_suspensions`;
-    the rest is as in `policy.route`."""
+    """Claim -> probability. `made` are the claims under the suspensions, `made_unsuspended` those without them, as `claims`
+    gives them, `sampled` as `sampled` does; `unsuspended` is the route of `policy.without_suspensions`."""
     if policy.out_of_scope or policy.control_stale or policy.mode == "capture":
         return {}
     answered = unsuspended == "automatic"
-    suspended = {label for label in fires_unsuspended if label in policy.suspended} if answered else set()
+    suspended = {claim for claim in made_unsuspended if claim in policy.suspended} if answered else set()
     always = set(policy.always_review)
-    plans = {} if always & set(fires_unsuspended) else {label: sampled[label] for label in sampled.keys() - always}
-    return audits.probabilities(route, fires, {*suspended, *plans}, suspended, plans, chances)
+    plans = {} if always & set(made_unsuspended) else {label: sampled[label] for label in sampled.keys() - always}
+    return audits.probabilities(route, made, {*suspended, *plans}, suspended, plans, chances)
+
+
+def claims(table: DecisionTable, outcome: Decisions) -> tuple[str, ...]:
+    """What one image's decision claims: labels that fire, and those that are certified absent."""
+    absences = (absent(head) for head, called in zip(table.heads, outcome.absent[0], strict=True) if called)
+    return (*(head for head, fired in zip(table.heads, outcome.fires[0], strict=True) if fired), *absences)
 
 
 def sampled(table: DecisionTable, probability: Floats, typicality: Floats) -> dict[str, float]:

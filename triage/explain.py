@@ -62,13 +62,16 @@ def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None 
         unsuspended = _named(table, free.fires)
         routing = policy.route(
             again, answerable=bool(outcome.answerable[0]), decision_reasons=outcome.reasons(0),
-            fires=fires, fires_unsuspended=unsuspended,
+            fires=fires, fires_unsuspended=unsuspended, answerable_unsuspended=bool(free.answerable[0]),
         )  # fmt: skip
         elsewise = policy.without_suspensions(
             again, answerable=bool(free.answerable[0]), decision_reasons=free.reasons(0), fires=unsuspended
         )
         sampled = drawing.sampled(table, record.probabilities()[None], np.array([record.typicality], np.float32))
-        chance = drawing.chance(drawing.kept(record), again, routing.route, elsewise.route, fires, unsuspended, sampled)
+        chance = drawing.chance(
+            drawing.kept(record), again, routing.route, elsewise.route, drawing.claims(table, outcome),
+            drawing.claims(table, free), sampled,
+        )  # fmt: skip
     else:
         routing = policy.route(again, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
     u = (audits.share(audit_key, record.id) if audit_key else record.audit_u) if chance else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from model_store.certificates import Certificate
 from triage.bets import Promise
+from triage.claims import Proof, share
 from triage.detection import audits_to_detect, days_to_detect
 
 FAULT = 3
@@ -35,19 +35,15 @@ class Exposure:
         return {"days": round(self.days, 2), "why": ""}
 
 
-def exposure(
-    certificate: Certificate, promise: Promise, probability: float, images_per_day: float | None, days: float
-) -> Exposure:
+def exposure(proof: Proof, promise: Promise, probability: float, images_per_day: float | None, days: float) -> Exposure:
     """Of a class whose answers are audited with a probability; the simulation behind it takes seconds where it is new."""
     if images_per_day is None:
         return Exposure(None, UNDECLARED)
-    share = certificate.firing_share
-    if share is None and certificate.drawn == "all":
-        share = certificate.firings / certificate.images
-    if share is None:
+    made = share(proof)
+    if made is None:
         return Exposure(None, "its certificate does not tell on which share of images it fires", declared=True)
     fault = min(FAULT * promise.error, (1 + promise.error) / 2)
-    audits, firings = audits_to_detect(promise, fault), images_per_day * share
+    audits, firings = audits_to_detect(promise, fault), images_per_day * made
     needed = audits / (firings * days) if firings else math.inf
     return Exposure(days_to_detect(audits, firings, probability), probability_for=needed, declared=True)
 

@@ -194,13 +194,20 @@ def decided(
         decision_reasons=outcome.reasons(0),
         fires=fires,
         fires_unsuspended=fires_unsuspended,
+        answerable_unsuspended=bool(free.answerable[0]),
     )
     unsuspended = policy.without_suspensions(
         snapshot, answerable=bool(free.answerable[0]), decision_reasons=free.reasons(0), fires=fires_unsuspended
     )
     sampled = drawing.sampled(site.table, probability, typicality)
     chance = drawing.chance(
-        _chances(site), snapshot, routing.route, unsuspended.route, fires, fires_unsuspended, sampled
+        _chances(site),
+        snapshot,
+        routing.route,
+        unsuspended.route,
+        drawing.claims(site.table, outcome),
+        drawing.claims(site.table, free),
+        sampled,
     )
     if chance:
         snapshot = msgspec.structs.replace(snapshot, audit=chance)

@@ -66,13 +66,15 @@ def route(
     decision_reasons: Collection[str],
     fires: Collection[str],
     fires_unsuspended: Collection[str],
+    answerable_unsuspended: bool = False,
 ) -> Routing:
     """Where one image goes.
 
-    `fires` are the labels that fire under the policy's suspensions, `fires_unsuspended` those that would without them.
+    `fires` are the labels that fire under the policy's suspensions, `fires_unsuspended` those that would without them;
+    `answerable_unsuspended` whether the image would be answerable without them, for want of an absence maybe.
     """
     reasons = set(decision_reasons) if policy.available else set()
-    if set(fires_unsuspended) & set(policy.suspended):
+    if set(fires_unsuspended) & set(policy.suspended) or (answerable_unsuspended and not answerable):
         reasons.add("class_suspended")
     if set(fires) & set(policy.always_review):
         reasons.add("always_review")

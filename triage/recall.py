@@ -20,10 +20,11 @@ from model_store.errors import ModelStoreError
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
 from triage.audit_index import RECALLED
 from triage.catalog import Catalog
+from triage.claims import certified, is_absence, label_of
 from triage.ids import derived_id, now_us
 from triage.journal import nodes, read_segment, segments
 from triage.recorder import Recorder
-from triage.standing import MONITOR, Recall, certified
+from triage.standing import MONITOR, Recall
 
 _AT_ONCE = 256
 _CLOCKS_US = 60_000_000
@@ -32,7 +33,7 @@ _CLOCKS_US = 60_000_000
 
 @dataclass(frozen=True)
 class Doubt:
-    """One class's answers at a site."""
+    """One claim's answers at a site."""
 
     project: str
     site: str
@@ -88,7 +89,8 @@ class Recalls:
                 yield _event(record, doubt, to_read)
 
     def _doubtful(self, record: PredictionRecord, doubt: Doubt) -> bool:
-        if record.route != "automatic" or doubt.label not in record.fires:
+        claimed = record.absent if is_absence(doubt.label) else record.fires
+        if record.route != "automatic" or label_of(doubt.label) not in claimed:
             return False
         if (record.project, record.site) != (doubt.project, doubt.site) or record.received_at <= doubt.recall.after:
             return False

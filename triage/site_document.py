@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_store.certificates import Certificate
 from model_store.labels import LabelSchema
 from triage.bets import Promise, shared
+from triage.claims import Proof, target
 
 
 class AuditPolicy(BaseModel):
@@ -17,7 +17,7 @@ class AuditPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     probability: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Of an automatic answer to be read blind."""
+    """Of a label that is answered, present or certified absent, to be read blind."""
     labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """The same for single classes."""
     suspended: Annotated[float, Field(ge=0, le=1)] = 0.25
@@ -49,10 +49,11 @@ class SiteDocument(BaseModel):
     labels: LabelSchema | None = None
     """Only for a site without a model: what reviewers can answer."""
     suspended: tuple[str, ...] = ()
+    """Labels, or `absent:LABEL` where only the absence is meant."""
     always_review: tuple[str, ...] = ()
     audit: AuditPolicy = AuditPolicy()
 
 
-def promised(certificate: Certificate, policy: AuditPolicy, classes: int) -> Promise:
-    """What the monitor holds a class to; the site's false alarms are shared among its automatic classes."""
-    return shared(Promise(round(1 - certificate.target, 9), policy.false_alarms, policy.horizon), classes)
+def promised(proof: Proof, policy: AuditPolicy, classes: int) -> Promise:
+    """What the monitor holds a claim to; the site's false alarms are shared among all claims that may be made there."""
+    return shared(Promise(round(1 - target(proof), 9), policy.false_alarms, policy.horizon), classes)

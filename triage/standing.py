@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.errors import document_error
-from model_store.rules import Certificate, Rules
+from triage.claims import Proof
 
 MONITOR = "monitor"
 _RECALLS = 8
@@ -79,19 +79,19 @@ class ClassStanding(BaseModel):
     journaled: bool = True
     """False until that event is in the journal."""
 
-    def silences(self, certificate: Certificate, now: int) -> bool:
+    def silences(self, certificate: Proof, now: int) -> bool:
         """Whether the class may not answer under this certificate."""
         if self.state == "watching" or self.overcome(certificate):
             return False
         return self.state == "suspended" or self.over(now)
 
-    def overcome(self, certificate: Certificate) -> bool:
+    def overcome(self, certificate: Proof) -> bool:
         """Whether all of the certificate's images came after what spoke against the class. When it was made says nothing, since
         images from before the suspension can be certified again."""
         came = certificate.images_from
         return self.suspended_at is not None and came is not None and came.timestamp() * 1e6 > self.suspended_at
 
-    def unmoved(self, certificate: Certificate) -> str:
+    def unmoved(self, certificate: Proof) -> str:
         """Why a certificate that was made after the suspension does not end it; empty when there is none such."""
         if self.suspended_at is None or certificate.certified_at.timestamp() * 1e6 <= self.suspended_at:
             return ""
@@ -139,8 +139,9 @@ class Standing(BaseModel):
 
     classes: dict[str, ClassStanding] = {}
 
-    def suspended(self, proofs: Mapping[str, Certificate], now: int) -> frozenset[str]:
-        """The classes that may not answer at a moment, `proofs` as `certified` gives them: the others have nothing to lose."""
+    def suspended(self, proofs: Mapping[str, Proof], now: int) -> frozenset[str]:
+        """The claims that may not be made at a moment, `proofs` as `claims.certified` gives them: the others have nothing to
+        lose."""
         return frozenset(
             label for label, entry in self.classes.items() if label in proofs and entry.silences(proofs[label], now)
         )
@@ -150,17 +151,6 @@ class Standing(BaseModel):
 
     def content(self) -> bytes:
         return self.model_dump_json(indent=1, exclude_defaults=True).encode()
-
-
-def certified(rules: Rules | None) -> dict[str, Certificate]:
-    """The automatic classes of some rules, each with its certificate."""
-    if rules is None:
-        return {}
-    return {
-        label: rule.certificate
-        for label, rule in rules.classes.items()
-        if rule.state == "automatic" and rule.certificate is not None
-    }
 
 
 def parse(content: bytes, name: str) -> Standing:

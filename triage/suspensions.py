@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from model_store.record import EventRecord
 from triage import turns
+from triage.claims import label_of
 from triage.control import Control, Site
 from triage.errors import Conflict, Invalid, PreconditionFailed
 from triage.ids import derived_id, now_us
@@ -119,7 +120,7 @@ class Suspensions:
         """
         where = f"{site.project}/{site.name}"
         proof = site.proofs.get(label)
-        if label not in site.labels.ids:
+        if label_of(label) not in site.labels.ids:
             raise Invalid(f"{label!r} is no label of {where}; choose from {', '.join(site.labels.ids[:20])}")
         if proof is None:
             raise Invalid(f"{label} is not automatic at {where}, and answers nothing; certify it first")

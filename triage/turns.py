@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 
-from model_store.rules import Certificate
 from triage import exact, monitor
+from triage.claims import Proof, seen, target
 from triage.evidence import Evidence
 from triage.ids import new_id
 from triage.standing import MONITOR, ClassStanding, Recall
 
 
-def due(entry: ClassStanding, certificate: Certificate, now: int) -> ClassStanding | None:
+def due(entry: ClassStanding, certificate: Proof, now: int) -> ClassStanding | None:
     """The standing that time or new rules ask for; None when the one there is holds."""
     rule = certificate.rule
     if entry.state != "watching" and entry.overcome(certificate):
@@ -39,7 +39,7 @@ def due(entry: ClassStanding, certificate: Certificate, now: int) -> ClassStandi
     return entry.then(entry.state, now, rule=rule, **kept)
 
 
-def concluded(entry: ClassStanding, evidence: Evidence, certificate: Certificate, now: int) -> ClassStanding:
+def concluded(entry: ClassStanding, evidence: Evidence, certificate: Proof, now: int) -> ClassStanding:
     """What follows when the epoch's question is answered (`evidence.decided`)."""
     said = {"audits": str(evidence.audits), "errors": str(evidence.errors), "overdue": str(evidence.overdue)}
     if entry.state != "suspended":
@@ -49,23 +49,24 @@ def concluded(entry: ClassStanding, evidence: Evidence, certificate: Certificate
         low, high = monitor.interval(watch, watch.promise)
         after = max(0, entry.since - 1) if last_good is None else last_good
         recalls = (*entry.recalls, Recall(id=new_id(), at=now, rule=entry.rule, after=after))
-        said |= {"precision_low": f"{low:.4f}", "precision_high": f"{high:.4f}", "target": str(certificate.target)}
-        why = f"{evidence.errors} of {evidence.audits} audits were errors, more than a precision of {certificate.target} allows"
+        found = f"{evidence.errors} of {evidence.audits}"
+        said |= {"precision_low": f"{low:.4f}", "precision_high": f"{high:.4f}", "target": str(target(certificate))}
+        why = f"{found} audits were errors, more than a precision of {target(certificate)} allows"
         return _suspended(
             entry, certificate, now, why, suspended_at=now, last_good=last_good, recalls=recalls, evidence=said
         )
     delta = _delta(certificate, entry.attempt)
     reads, errors = evidence.audits, evidence.errors
-    said |= {"delta": f"{delta:.6g}", "attempt": str(entry.attempt), "target": str(certificate.target)}
-    if exact.resumes(reads, errors, certificate.target, delta):
-        why = f"{errors} of {reads} blind readings were errors, which proves a precision of {certificate.target} again"
+    said |= {"delta": f"{delta:.6g}", "attempt": str(entry.attempt), "target": str(target(certificate))}
+    if exact.resumes(reads, errors, target(certificate), delta):
+        why = f"{errors} of {reads} blind readings were errors, which proves a precision of {target(certificate)} again"
         return entry.then("watching", now, why=why, evidence=said, event="class_resumed", journaled=False)
-    why = f"{errors} of {reads} blind readings were errors, too many to prove a precision of {certificate.target}"
+    why = f"{errors} of {reads} blind readings were errors, too many to prove a precision of {target(certificate)}"
     return _suspended(entry, certificate, now, why, evidence=said)
 
 
 def by_operator(
-    entry: ClassStanding, certificate: Certificate, now: int, actor: str, why: str, until: int | None
+    entry: ClassStanding, certificate: Proof, now: int, actor: str, why: str, until: int | None
 ) -> ClassStanding:
     """Suspended, or with `until` resumed until then, because somebody said so."""
     if until is None:
@@ -74,7 +75,7 @@ def by_operator(
     return entry.then("resumed", now, by=actor, why=why, until=until, event="class_resumed", journaled=False)
 
 
-def _suspended(entry: ClassStanding, certificate: Certificate, now: int, why: str, **changes: object) -> ClassStanding:
+def _suspended(entry: ClassStanding, certificate: Proof, now: int, why: str, **changes: object) -> ClassStanding:
     attempt = entry.attempt + 1
     reads, allowed = test_of(certificate, attempt) or (None, None)
     begun = {
@@ -84,15 +85,14 @@ def _suspended(entry: ClassStanding, certificate: Certificate, now: int, why: st
     return entry.then("suspended", now, **{**begun, **changes})
 
 
-def test_of(certificate: Certificate, attempt: int) -> tuple[int, int] | None:
+def test_of(certificate: Proof, attempt: int) -> tuple[int, int] | None:
     """Reads and most errors of a test that a class as good as it was in certification passes four times in five; None where
     nobody would read so much, or no risk is left to spend: a suspension never fails for want of a way back."""
-    seen = 1 - (certificate.errors + 1) / (certificate.firings + 1)  # one error more: it was seen to be no better
-    hoped = max(seen, (1 + certificate.target) / 2)
+    hoped = max(seen(certificate), (1 + target(certificate)) / 2)
     delta = _delta(certificate, attempt)
-    return exact.reads_for_resume(certificate.target, delta, hoped) if delta > 0 else None
+    return exact.reads_for_resume(target(certificate), delta, hoped) if delta > 0 else None
 
 
-def _delta(certificate: Certificate, attempt: int) -> float:
+def _delta(certificate: Proof, attempt: int) -> float:
     """The certificate's own risk, half of it for the first attempt, a quarter for the second, ...: all of it in all."""
     return math.ldexp(certificate.level, -attempt)

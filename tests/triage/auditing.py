@@ -22,7 +22,8 @@ from triage.redis_audits import Class, RedisAudits
 from triage.standing import ClassStanding
 from triage.suspensions import Suspensions
 
-ALL = {"probability": 1, "suspended": 1}
+ALL = {"probability": 1, "suspended": 1, "horizon": 200}
+"""Everything is drawn, and thresholds are simulated quickly."""
 TARGET = 0.8
 """Low enough for a test of resumption with few reads."""
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from triage import evidence, monitor
 from triage.answers import when
+from triage.claims import is_absence, label_of, target
 from triage.control import Site
 from triage.evidence import Evidence
 from triage.parts import Parts
@@ -41,7 +42,8 @@ class TimedWord(Word):
 
 @router.get("/monitor", responses={404: {"model": Problem}, 503: {"model": Problem}})
 async def show(request: Request, project: str, site: str) -> Response:
-    """Each automatic class: its state, its audits, the precision they leave plausible, and how long a fault would go unseen."""
+    """Each automatic class and each certified absence: its state, its audits, the precision they leave plausible, and how long
+    a fault would go unseen."""
     parts: Parts = request.app.state.parts
     found = parts.control.site(project, site)
     exposures = await asyncio.to_thread(found.exposures)
@@ -56,7 +58,9 @@ async def show(request: Request, project: str, site: str) -> Response:
         }
         for of, each, waiting in zip(classes, stored, pending, strict=True)
     ]  # fmt: skip
-    return json_reply({"project": project, "site": site, "mode": found.document.mode, "classes": rows})
+    return json_reply(
+        {"project": project, "site": site, "mode": found.document.mode, "classes": rows, "unwatched": found.unwatched}
+    )
 
 
 @router.post("/classes/{label}/suspend", responses=_SAID)
@@ -86,7 +90,8 @@ def _row(site: Site, label: str, found: Evidence | None) -> dict[str, object]:
         found = Evidence(entry.epoch, entry.rule)
     silent = label in site.suspended
     return {
-        "label": label, "name": site.labels[label].name, "target": proof.target, "rule": proof.rule,
+        "label": label, "name": site.labels[label_of(label)].name, "claim": "absent" if is_absence(label) else "present",
+        "target": target(proof), "rule": proof.rule,
         "state": "suspended" if silent else "resumed" if entry.state == "resumed" else "answering",
         "by": "document" if label in site.document.suspended else entry.by, "why": entry.why,
         "since": when(entry.since) if entry.since else None, "until": when(entry.until) if entry.until else None,
