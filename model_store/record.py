@@ -22,6 +22,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: Literal["capture", "assist", "live"]
     suspended: tuple[str, ...] = ()
+    """Labels; `absent:LABEL` where only its absence is suspended."""
     always_review: tuple[str, ...] = ()
     available: bool = True
     """The classifier answered with the expected graph."""
@@ -31,7 +32,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     out_of_scope: tuple[str, ...] = ()
     """Metadata fields whose declared use condition failed or that were missing."""
     audit: dict[str, float] = {}
-    """For each class whose answer here would be evidence, the probability with which it is read blind."""
+    """The probability with which each claim that would be evidence, a label or `absent:LABEL`, is read blind."""
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -80,8 +81,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="predictio
     audit_probability: float | None = None
     """The largest in `policy.audit`."""
     drawn: tuple[str, ...] = ()
-    """Classes for which this image is read blind: those whose probability is above `audit_u`. Within a class every firing
-    has the same chance, so that no weights are needed."""
+    """Claims for which this image is read blind, labels or `absent:LABEL`: those whose probability is above `audit_u`. Within a
+    claim every answer has the same chance, so that no weights are needed."""
     timings_ms: dict[str, float] = {}
 
     def probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -114,9 +115,9 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     reading: int = 1
     """2: by a second reviewer, because the first did not confirm the model."""
     drawn: tuple[str, ...] = ()
-    """Classes for which this reading is evidence."""
+    """Claims for which this reading is evidence, labels or `absent:LABEL`."""
     doubts: tuple[str, ...] = ()
-    """Those of `drawn` that the reviewer does not call present."""
+    """Those of `drawn` that the reviewer does not confirm."""
     second_reader: bool = True
     """Doubts count only when a second, other reader shares them."""
     corrects: bool = False

@@ -169,7 +169,8 @@ def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int)
     )
     called = np.zeros(len(score), np.bool_) if verdict.below is None else known & typical & (score < verdict.below)
     npv = float((~present[called]).mean()) if called.any() else None
-    return Absent(verdict, float(present.sum() / max(known.sum(), 1)), npv)
+    looked_at = max(known.sum(), 1)
+    return Absent(verdict, float(present.sum() / looked_at), npv, float(called.sum() / looked_at))
 
 
 def _check(made: Rules, bundle: Bundle, evidence: Scores) -> None:

@@ -33,6 +33,8 @@ class Absent:
     verdict: absence.Verdict
     prevalence: float
     npv: float | None
+    called: float
+    """Share of the images that are called absent."""
 
 
 @dataclass
@@ -158,6 +160,7 @@ class Rulebook:
             bound=1 - lower_bound(verdict.positives, verdict.missed, plan.level),
             prevalence=found.prevalence,
             npv=found.npv,
+            absent_share=found.called,
             rule=rule_hash(ground, "absent", label, below),
         )
         return {"absent_below": below, "absence": certificate}

@@ -193,6 +193,7 @@ def test_certificates_of_absence_say_what_the_served_rules_do(bundle: Bundle) ->
         assert (found.positives, found.missed) == (shown.sum(), (shown & absent).sum())
         assert found.bound == 1 - lower_bound(found.positives, found.missed, found.level)
         assert found.npv == pytest.approx((~shown[absent]).mean())
+        assert found.absent_share == pytest.approx(absent.mean())
         assert found.prevalence == pytest.approx(shown.mean())
     assert served.answerable.mean() > 0.5
 
