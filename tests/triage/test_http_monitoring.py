@@ -40,7 +40,7 @@ def test_every_automatic_class_is_shown(served: Served) -> None:
     row = shown["classes"][0]
     assert (row["state"], row["target"], row["audits"], row["errors"], row["pending"]) == ("answering", 0.95, 0, 0, 0)
     assert row["days_to_detect"] == {"days": None, "why": UNDECLARED}
-    assert row["returns"] is None
+    assert (row["claim"], row["returns"], shown["unwatched"]) == ("present", None, [])
     assert row["rule"] == served.data.rules.classes["red"].certificate.rule  # type: ignore[union-attr]
     problem(served.http.get("/v1/projects/default/sites/nowhere/monitor"), 404, "declare it with PUT")
     assert "suspended" not in served.http.get(SITE).json() or served.http.get(SITE).json()["suspended"] == []
