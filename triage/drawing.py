@@ -48,8 +48,8 @@ def chance(
 
 def claims(table: DecisionTable, outcome: Decisions) -> tuple[str, ...]:
     """What one image's decision claims: labels that fire, and those that are certified absent."""
-    absences = (absent(head) for head, called in zip(table.heads, outcome.absent[0], strict=True) if called)
-    return (*(head for head, fired in zip(table.heads, outcome.fires[0], strict=True) if fired), *absences)
+    fires, absences = np.flatnonzero(outcome.fires[0]), np.flatnonzero(outcome.absent[0])
+    return (*(table.heads[column] for column in fires), *(absent(table.heads[column]) for column in absences))
 
 
 def sampled(table: DecisionTable, probability: Floats, typicality: Floats) -> dict[str, float]:
