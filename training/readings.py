@@ -61,7 +61,10 @@ def read(folder: Path, rules: Collection[str], sites: Collection[str]) -> Log:
         if record.revision >= drawn.get(record.id, record).revision:
             drawn[record.id] = record
     verdicts = []
-    for row in _rows(folder, "verdicts", ds.field("blind") & (ds.field("purpose") != "recall")):
+    no_recall = ds.field("purpose").is_null() | (
+        ds.field("purpose") != "recall"
+    )  # a row from before it was asked has none
+    for row in _rows(folder, "verdicts", ds.field("blind") & no_recall):
         if row["prediction"] in drawn:
             verdict = from_row("verdicts", row)
             assert isinstance(verdict, VerdictRecord)
