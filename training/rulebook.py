@@ -16,7 +16,7 @@ from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, ClassRule, Rules
 from training import absence, lacks, sampling
 from training.binomial import lower_bound
-from training.images import fingerprint
+from training.images import UNKNOWN, fingerprint
 from training.points import unlooked
 from training.recipe import Recipe
 from training.score import Scores
@@ -135,11 +135,18 @@ class Rulebook:
             gather += lacking and sampling.hopeful(plan.candidates[k], knobs, float(plan.target[k]), delta)
         return delta / max(gather, 1)
 
+    @cached_property
+    def _gaps(self) -> tuple[bool, bool]:
+        """Whether the evidence, and the tuning images, have a label that nobody has looked at."""
+        return bool((self.evidence.truth == UNKNOWN).any()), bool((self.tune.truth == UNKNOWN).any())
+
     def _unlooked(self, verdict: Verdict | None, tried: Candidates, k: int) -> str:
         """Says what the images at the first test were short of labels; of those that tuned, where none was made."""
         if not len(tried.threshold):
             return ""
-        seen = self.evidence if verdict else self.tune
+        seen, gaps = (self.evidence, self._gaps[0]) if verdict else (self.tune, self._gaps[1])
+        if not gaps:
+            return ""
         return lacks.unlooked(unlooked(self.table, seen, k, tried.threshold[tried.start]))
 
     def _absence(self, label: str, k: int, ground: str, common: dict[str, Any], lacked: str) -> dict[str, Any]:
