@@ -186,7 +186,7 @@ class Auditor:
             except msgspec.DecodeError:
                 return 0.0  # whoever weighs it says so
             if found is not None and found.watch is not None and not found.suspended:
-                self._lows[stored.version] = monitor.interval(found.watch, found.watch.promise)[0]
+                self._lows[stored.version] = monitor.interval(found.watch)[0]
         return self._lows[stored.version]
 
 

@@ -64,7 +64,7 @@ def begin(entry: ClassStanding, watch: monitor.State | None) -> Evidence:
     """An epoch's evidence before its first draw. `watch`: what is `kept`, else a start where the class answers."""
     if entry.state == "suspended":
         return Evidence(entry.epoch, entry.rule, watch, suspended=True)
-    return Evidence(entry.epoch, entry.rule, watch and monitor.restart(watch, watch.promise))
+    return Evidence(entry.epoch, entry.rule, watch and monitor.restart(watch))
 
 
 @dataclass
@@ -125,7 +125,7 @@ def after(evidence: Evidence, found: audits.Result, at: int) -> Evidence:
     wrong = found != "right"
     watch = evidence.watch
     if watch is not None and not evidence.suspended:
-        watch = monitor.update(watch, watch.promise, wrong, at)
+        watch = monitor.update(watch, wrong, at)
     return msgspec.structs.replace(
         evidence,
         watch=watch,
@@ -139,4 +139,4 @@ def decided(evidence: Evidence, entry: ClassStanding) -> bool:
     """Whether the epoch's question is answered: the alarm is given, or the test has all its reads."""
     if entry.state == "suspended":
         return entry.reads is not None and evidence.audits >= entry.reads
-    return evidence.watch is not None and monitor.alarmed(evidence.watch, evidence.watch.promise)
+    return evidence.watch is not None and evidence.watch.alarmed

@@ -55,6 +55,7 @@ class State(msgspec.Struct, frozen=True):
     """Audits since the last block's end."""
     last_at: int | None = None
     alarmed: bool = False
+    """Whether the promise counts as broken. Once true, true until `restart`."""
     epoch: Counts = Counts()
     epoch_before: Counts = Counts()
 
@@ -65,27 +66,26 @@ def start(promise: Promise, height: float | None = None) -> State:
     return _begin(promise, threshold(promise) if height is None else height, bets(promise).first, block=0)
 
 
-def restart(state: State, promise: Promise) -> State:
+def restart(state: State) -> State:
     """After an alarm and the return of the class, or wherever earlier evidence speaks of something else: same claim."""
-    bet = _checked(state, promise)
-    return _begin(promise, state.threshold, _lowered(state.stakes, bet), block=state.block)
+    return _begin(state.promise, state.threshold, _lowered(state.stakes, bets(state.promise)), block=state.block)
 
 
-def update(state: State, promise: Promise, wrong: bool, at_us: int) -> State:
-    """The state after one more audit of an answer drawn at `at_us`. An alarm stays until `restart`."""
-    bet = _checked(state, promise)
+def update(state: State, wrong: bool, at_us: int) -> State:
+    """The state after one more audit of an answer drawn at `at_us`."""
+    bet = bets(state.promise)
     factors = bet.wrong if wrong else bet.right
     stakes = tuple(
         min(max(stake, floor) * factor, state.threshold)  # beyond the alarm nothing matters, and nothing overflows
         for stake, floor, factor in zip(state.stakes, bet.floor, factors, strict=True)
     )
     alarmed = state.alarmed or _total(stakes) >= state.threshold
-    block = (state.block + 1) % promise.horizon
+    block = (state.block + 1) % state.promise.horizon
     epoch, epoch_before = state.epoch, state.epoch_before
     if epoch.audits == EPOCH:
         epoch, epoch_before = Counts(), epoch
     return State(
-        promise=promise,
+        promise=state.promise,
         threshold=state.threshold,
         stakes=_lowered(stakes, bet) if block == 0 else stakes,
         rises=tuple(max(rise, 0.0) + math.log(factor) for rise, factor in zip(state.rises, factors, strict=True)),
@@ -100,12 +100,6 @@ def update(state: State, promise: Promise, wrong: bool, at_us: int) -> State:
     )  # fmt: skip
 
 
-def alarmed(state: State, promise: Promise) -> bool:
-    """Whether the promise counts as broken. Once true, true until `restart`."""
-    _checked(state, promise)
-    return state.alarmed
-
-
 def last_good(state: State) -> int | None:
     """Draw time (microseconds) of the last audit before the likeliest change for the worse; recalls begin after it.
 
@@ -117,23 +111,22 @@ def last_good(state: State) -> int | None:
     return None if None in likely else min(at for at in likely if at is not None)
 
 
-def interval(state: State, promise: Promise) -> tuple[float, float]:
+def interval(state: State) -> tuple[float, float]:
     """Lowest and highest precision of the last one to two epochs (`EPOCH` audits each) that the audits leave plausible.
 
     A confidence sequence: from one epoch's beginning to the end of the next, all intervals hold at once with probability
-    1 - `promise.alpha`, for the mean over those audits of the probability to be right, which may change all the while.
+    1 - `state.promise.alpha`, for the mean over those audits of the probability to be right, which may change all the while.
     For each tilt s, exp(s * wrong - sum of log(1 - p_t + p_t e^s)) has mean 1; log is concave, so that the n-fold
     logarithm at the mean p makes it no larger, and Ville's inequality holds for a mixture over s (Howard et al., Annals of
     Statistics 49, 2021). A conjugate Beta mixture is closed, but its tilts depend on p: it holds for a constant p only.
     """
-    _checked(state, promise)
     audits, wrong = state.epoch.audits + state.epoch_before.audits, state.epoch.wrong + state.epoch_before.wrong
 
     def excluded(error: float, slopes: tuple[float, ...]) -> bool:
         logs = [s * wrong - audits * math.log1p(error * math.expm1(s)) for s in slopes]
         top = max(logs)
         mean = top + math.log(math.fsum(math.exp(value - top) for value in logs) / len(logs))
-        return mean >= math.log(2 / promise.alpha)
+        return mean >= math.log(2 / state.promise.alpha)
 
     half, centre = len(SLOPES) // 2, (wrong / audits if audits else 0.5)
     most = _edge(centre, 1.0, lambda error: excluded(error, SLOPES[:half]))
@@ -166,11 +159,3 @@ def _edge(inside: float, outside: float, excluded: Callable[[float], bool]) -> f
         middle = (inside + outside) / 2
         inside, outside = (inside, middle) if excluded(middle) else (middle, outside)
     return outside
-
-
-def _checked(state: State, promise: Promise) -> Bets:
-    if state.promise != promise:
-        raise ValueError(
-            f"This monitor was started for {state.promise}, not for {promise}: start() one for the new promise."
-        )
-    return bets(promise)

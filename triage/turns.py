@@ -46,7 +46,7 @@ def concluded(entry: ClassStanding, evidence: Evidence, certificate: Proof, now:
         watch = evidence.watch
         assert watch is not None
         last_good = monitor.last_good(watch)
-        low, high = monitor.interval(watch, watch.promise)
+        low, high = monitor.interval(watch)
         after = max(0, entry.since - 1) if last_good is None else last_good
         recalls = (*entry.recalls, Recall(id=new_id(), at=now, rule=entry.rule, after=after))
         found = f"{evidence.errors} of {evidence.audits}"

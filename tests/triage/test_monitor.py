@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.benchmarks.certify.monitor import Runs, first_alarms, steady
 from triage.bets import FLOOR, Promise, bets, shared, threshold
 from triage.detection import audits_to_detect, days_to_detect
-from triage.monitor import EPOCH, State, alarmed, interval, last_good, restart, start, update
+from triage.monitor import EPOCH, State, interval, last_good, restart, start, update
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 SHORT = Promise(0.05, 0.2, 60)
@@ -24,14 +24,14 @@ AUDITS = st.lists(st.booleans(), max_size=200)
 def fed(promise: Promise, audits: list[bool], state: State | None = None) -> State:
     state = state or start(promise)
     for at, wrong in enumerate(audits):
-        state = update(state, promise, wrong, 1_790_000_000_000_000 + at)
+        state = update(state, wrong, 1_790_000_000_000_000 + at)
     return state
 
 
 @given(audits=AUDITS, turned=st.integers(0, 199), again=st.integers(0, 199))
 def test_a_right_audit_turned_wrong_never_lowers_a_stake(audits: list[bool], turned: int, again: int) -> None:
     worse = [wrong or at == turned for at, wrong in enumerate(audits)]
-    one, other = (fed(SHORT, row[:again], restart(fed(SHORT, row[again:]), SHORT)) for row in (audits, worse))
+    one, other = (fed(SHORT, row[:again], restart(fed(SHORT, row[again:]))) for row in (audits, worse))
     assert all(a <= b for a, b in zip(one.stakes, other.stakes, strict=True))
     assert one.alarmed <= other.alarmed
 
@@ -39,12 +39,12 @@ def test_a_right_audit_turned_wrong_never_lowers_a_stake(audits: list[bool], tur
 @given(audits=AUDITS)
 def test_a_restart_never_raises_a_stake_and_is_at_most_a_start(audits: list[bool]) -> None:
     before = fed(SHORT, audits)
-    after = restart(before, SHORT)
+    after = restart(before)
     assert all(a <= b for a, b in zip(after.stakes, before.stakes, strict=True))
     assert all(a <= b for a, b in zip(after.stakes, start(SHORT).stakes, strict=True))
-    assert not alarmed(after, SHORT)
+    assert not after.alarmed
     assert last_good(after) is None
-    assert interval(after, SHORT) == (0.0, 1.0)
+    assert interval(after) == (0.0, 1.0)
 
 
 @given(audits=st.lists(st.booleans(), min_size=61, max_size=200))
@@ -66,7 +66,7 @@ def test_state_stays_below_a_kilobyte_however_long_the_history() -> None:
     state = start(PROMISE)
     sizes = set()
     for at in range(6_000):
-        state = update(state, PROMISE, at % 7 == 0, 2**62 + at)
+        state = update(state, at % 7 == 0, 2**62 + at)
         sizes.add(len(msgspec.msgpack.encode(state)) if at % 500 == 0 else 0)
     assert max(sizes) <= 1024
     assert max(sizes) - min(sizes - {0}) < 100
@@ -74,22 +74,17 @@ def test_state_stays_below_a_kilobyte_however_long_the_history() -> None:
 
 def test_nothing_overflows_while_every_audit_is_wrong() -> None:
     state = fed(PROMISE, [True] * 12_000)
-    assert alarmed(state, PROMISE)
+    assert state.alarmed
     assert all(math.isfinite(stake) for stake in state.stakes)
-    assert interval(state, PROMISE)[1] < 0.02
+    assert interval(state)[1] < 0.02
 
 
 def test_an_alarm_stays_until_a_restart() -> None:
     state = fed(PROMISE, [True] * 10)
-    assert alarmed(state, PROMISE)
+    assert state.alarmed
     state = fed(PROMISE, [False] * 6_000, state)
-    assert alarmed(state, PROMISE)
-    assert not alarmed(restart(state, PROMISE), PROMISE)
-
-
-def test_another_promise_is_refused_with_the_mend() -> None:
-    with pytest.raises(ValueError, match=r"start\(\) one for the new promise"):
-        update(start(PROMISE), SHORT, False, 0)
+    assert state.alarmed
+    assert not restart(state).alarmed
 
 
 @pytest.mark.parametrize(
@@ -109,8 +104,8 @@ def test_runs_side_by_side_give_the_very_alarms_of_the_monitor(error: float) -> 
     for run in range(runs):
         state, found = start(promise), math.inf
         for t, wrong in enumerate(table[:, run].tolist(), start=1):
-            state = update(state, promise, wrong, t)
-            if alarmed(state, promise):
+            state = update(state, wrong, t)
+            if state.alarmed:
                 found = t
                 break
         assert found == side_by_side[run]
@@ -175,10 +170,10 @@ def test_a_kept_promise_is_never_detected_and_days_follow_from_audits() -> None:
 def test_the_last_good_audit_is_the_one_before_the_change() -> None:
     state = fed(PROMISE, [False] * 500)
     good = state.last_at
-    state = update(state, PROMISE, True, 10**16)
+    state = update(state, True, 10**16)
     for step in range(1, 30):
-        state = update(state, PROMISE, step % 3 == 0, 10**16 + step)
-    assert alarmed(state, PROMISE)
+        state = update(state, step % 3 == 0, 10**16 + step)
+    assert state.alarmed
     assert last_good(state) == good
 
 
@@ -189,7 +184,7 @@ def test_a_class_that_is_bad_from_the_start_has_no_last_good_audit() -> None:
 @given(audits=st.lists(st.booleans(), max_size=60))
 @settings(max_examples=30)
 def test_the_interval_holds_the_share_of_right_audits(audits: list[bool]) -> None:
-    low, high = interval(fed(PROMISE, audits), PROMISE)
+    low, high = interval(fed(PROMISE, audits))
     assert 0 <= low <= high <= 1
     if audits:
         assert low <= 1 - sum(audits) / len(audits) <= high
@@ -197,10 +192,8 @@ def test_the_interval_holds_the_share_of_right_audits(audits: list[bool]) -> Non
 
 def test_the_interval_forgets_all_but_one_to_two_epochs() -> None:
     state = fed(PROMISE, [True] * 500 + [False] * (EPOCH - 500))
-    assert interval(fed(PROMISE, [False] * EPOCH, state), PROMISE)[0] < 0.8
-    assert interval(fed(PROMISE, [False] * (EPOCH + 1), state), PROMISE) == interval(
-        fed(PROMISE, [False] * (EPOCH + 1)), PROMISE
-    )
+    assert interval(fed(PROMISE, [False] * EPOCH, state))[0] < 0.8
+    assert interval(fed(PROMISE, [False] * (EPOCH + 1), state)) == interval(fed(PROMISE, [False] * (EPOCH + 1)))
 
 
 def test_the_interval_misses_a_drifting_precision_rarely() -> None:
@@ -211,10 +204,10 @@ def test_the_interval_misses_a_drifting_precision_rarely() -> None:
     for _ in range(runs):
         state, outside = start(promise), False
         for at, wrong in enumerate((rng.random(600) < errors).tolist()):
-            state = update(state, promise, wrong, at)
+            state = update(state, wrong, at)
             if at % 30 == 29:
-                low, high = interval(state, promise)
+                low, high = interval(state)
                 outside |= not low <= 1 - mean[at] <= high
         missed += outside
     assert missed <= runs * (0.2 + 3 * math.sqrt(0.2 * 0.8 / runs))
-    assert interval(state, promise)[1] - interval(state, promise)[0] < 0.1
+    assert interval(state)[1] - interval(state)[0] < 0.1

@@ -46,9 +46,9 @@ async def test_an_epoch_is_no_new_start_of_the_monitor(audited: Audited) -> None
     assert (found.suspended, found.audits) == (True, 4)
     await say(audited, 5)
     after = await read_some(audited, 3)
-    lowered = monitor.restart(before, before.promise)
+    lowered = monitor.restart(before)
     for _ in range(3):
-        lowered = monitor.update(lowered, before.promise, False, 0)
+        lowered = monitor.update(lowered, False, 0)
     assert after.stakes == lowered.stakes
     assert after.block == 23, "the block goes on, and with it the claim"
     assert sum(after.stakes) < sum(monitor.start(before.promise).stakes) / 2

@@ -107,7 +107,7 @@ def _watched(found: Evidence) -> dict[str, object]:
     watch = found.watch
     if watch is None or found.suspended:
         return {"precision": None, "alarm": None}
-    low, high = monitor.interval(watch, watch.promise)
+    low, high = monitor.interval(watch)
     stakes = math.fsum(watch.stakes)
     return {
         "precision": {"low": low, "high": high},

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tests.benchmarks.certify import monitor_designs
 from triage.bets import Promise, bets, shared, threshold
 from triage.detection import audits_to_detect
-from triage.monitor import EPOCH, State, alarmed, interval, last_good, start, update
+from triage.monitor import EPOCH, State, interval, last_good, start, update
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 CLASSES = 10
@@ -202,9 +202,9 @@ def coverage(runs: int) -> dict[str, dict[str, float]]:
         for run in range(runs):
             state = start(PROMISE)
             for now, wrong in enumerate((rng.random(len(t)) < errors).tolist()):
-                state = update(state, PROMISE, wrong, now)
+                state = update(state, wrong, now)
                 if now % 20 == 19:
-                    low, high = interval(state, PROMISE)
+                    low, high = interval(state)
                     missed[run] |= not low <= 1 - mean[now] <= high
         found[name] = _share(missed)
     return found
@@ -215,8 +215,8 @@ def recalls(runs: int, good: float = 0.02, bad: float = 0.15, change: int = 2_00
     rng, offsets, reached = np.random.default_rng(11), list[int](), list[float]()
     for _ in range(runs):
         state, t = start(PROMISE), 0
-        while not alarmed(state, PROMISE):
-            state = update(state, PROMISE, bool(rng.random() < (good if t < change else bad)), t)
+        while not state.alarmed:
+            state = update(state, bool(rng.random() < (good if t < change else bad)), t)
             t += 1
         if t <= change:
             continue
@@ -241,7 +241,7 @@ def cost() -> dict[str, float]:
     state: State = start(PROMISE)
     begin = time.perf_counter()
     for t in range(20_000):
-        state = update(state, PROMISE, t % 40 == 0, 1_790_000_000_000_000 + t)
+        state = update(state, t % 40 == 0, 1_790_000_000_000_000 + t)
     return {
         "update_microseconds": round((time.perf_counter() - begin) / 20_000 * 1e6, 1),
         "threshold_seconds": round(calibration, 2),
