@@ -169,8 +169,8 @@ def test_the_promise_of_absence_holds_over_many_certifications(bundle: Bundle) -
 
 
 def test_delta_is_shared_by_all_claims_or_split_as_the_recipe_says(bundle: Bundle) -> None:
-    knobs: dict[str, Any]
-    for knobs, levels in (({}, (0.1 / 4, 0.1 / 4)), ({"absence_delta": 0.04}, (0.06 / 2, 0.04 / 2))):
+    asked: tuple[dict[str, Any], ...] = ({}, {"absence_delta": 0.04})
+    for knobs, levels in zip(asked, ((0.1 / 4, 0.1 / 4), (0.06 / 2, 0.04 / 2)), strict=True):
         made = _certified(bundle, **knobs)
         rule = made.classes["device"]
         assert rule.certificate is not None
