@@ -9,11 +9,11 @@ import msgspec
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
 from triage import answers
-from triage.audits import BONUS_S
+from triage.audits import BONUS_S, Reading, case_key
 from triage.catalog import Catalog
 from triage.claims import certified
 from triage.ids import reading_id
-from triage.redis_audits import Reading, RedisAudits, case_key
+from triage.redis_audits import RedisAudits
 from triage.redis_reviews import RedisReviews
 from triage.review import Item, queue_of, score
 

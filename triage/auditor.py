@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from model_store.errors import ModelStoreError
-from triage import evidence, monitor, thresholds, turns
+from triage import evidence, monitor, standing_changes, thresholds
 from triage.bets import Promise
 from triage.claims import Proof
 from triage.control import Control, Site
@@ -109,7 +109,7 @@ class Auditor:
                 if not draws or not await self._audits.take(queue, of, stored, stored.body or b"", aside):
                     return
                 continue
-            if entry is None or turns.due(entry, proof, self._clock()) is not None:
+            if entry is None or standing_changes.due(entry, proof, self._clock()) is not None:
                 return
             before = await self._begun(site, entry, proof, stored)
             if before is None:
@@ -157,7 +157,7 @@ class Auditor:
         return self._starts[promise]
 
     async def _conclude(self, site: Site, of: Class, entry: ClassStanding, found: Evidence, proof: Proof) -> None:
-        after = turns.concluded(entry, found, proof, self._clock())
+        after = standing_changes.concluded(entry, found, proof, self._clock())
         changed = await self._suspensions.change(site, of.label, entry, after)
         if changed is not None:
             log.warning("class changed state", extra={"site": site.name, "label": of.label, "state": after.state})

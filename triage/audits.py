@@ -14,7 +14,7 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from model_store.record import Answer, Outcome, Route
 from triage.claims import is_absence, label_of
@@ -22,6 +22,34 @@ from triage.claims import is_absence, label_of
 Result = Literal["right", "wrong", "overdue"]
 BONUS_S = 1e9
 """Brings audits before everything that waits."""
+
+
+def case_key(case: str | None, sha256: str) -> str:
+    """Short, and the same for all images that are right or wrong together: those of a case; without one, the same image."""
+    name = f"image {sha256}" if case is None else f"case {case}"
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+class Reading(NamedTuple):
+    at: int
+    doubts: tuple[str, ...]
+    second_reader: bool
+    """Whether a second reader is asked about these doubts."""
+
+
+class Draw(NamedTuple):
+    """One class's share in a prediction that is read blind. Times are microseconds since the epoch."""
+
+    prediction: str
+    label: str
+    at: int
+    rule: str
+    suspended: bool
+    case: str
+    """`case_key`'s."""
+    again: bool
+    """An image of this case has counted in this epoch."""
+    readings: tuple[Reading | None, Reading | None]
 
 
 @dataclass(frozen=True)

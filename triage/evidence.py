@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from triage import audits, monitor
+from triage.audits import Draw
 from triage.bets import Promise
-from triage.redis_audits import Draw
 from triage.site_document import AuditPolicy
 from triage.standing import ClassStanding
 

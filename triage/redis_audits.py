@@ -15,13 +15,13 @@ What was taken is remembered, so that a replay of the journal cannot bring it ba
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
+from triage.audits import Draw, Reading
 from triage.redis_reviews import RedisReviews, key, script
 from triage.review import nonce
 
@@ -45,34 +45,6 @@ class Class(NamedTuple):
     def parse(cls, name: str) -> Class:
         site, _, label = name.partition(" ")
         return cls(site, label)
-
-
-class Draw(NamedTuple):
-    """One class's share in a prediction that is read blind. Times are microseconds since the epoch."""
-
-    prediction: str
-    label: str
-    at: int
-    rule: str
-    suspended: bool
-    case: str
-    """`case_key`'s."""
-    again: bool
-    """An image of this case has counted in this epoch."""
-    readings: tuple[Reading | None, Reading | None]
-
-
-class Reading(NamedTuple):
-    at: int
-    doubts: tuple[str, ...]
-    second_reader: bool
-    """Whether a second reader is asked about these doubts."""
-
-
-def case_key(case: str | None, sha256: str) -> str:
-    """Short, and the same for all images that are right or wrong together: those of a case; without one, the same image."""
-    name = f"image {sha256}" if case is None else f"case {case}"
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
 _readings = msgspec.msgpack.Decoder(Reading)

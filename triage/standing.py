@@ -3,7 +3,7 @@
     <data>/control/projects/<project>/standing/<site>.json
 
 It lies apart from the site's own document, so that whoever keeps that one in files and the monitor never overwrite each
-other. Nothing is here of a class that never was suspended and whose evidence never began anew.
+other. Nothing is here of a class before its first draw, or its first suspension.
 
     watching   the class answers, its audits are evidence
     suspended  it does not answer; would-be answers are read blind, and `reads` of them decide whether it answers again

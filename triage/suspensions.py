@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from model_store.record import EventRecord
-from triage import turns
+from triage import standing_changes
 from triage.claims import label_of
 from triage.control import Control, Site
 from triage.errors import Conflict, Invalid, PreconditionFailed
@@ -47,7 +47,7 @@ class Suspensions:
         entry = entry_of(self.now(site), label)
         if entry is None:
             return
-        follows = turns.due(entry, proof, self._clock()) if proof is not None else None
+        follows = standing_changes.due(entry, proof, self._clock()) if proof is not None else None
         if follows is not None:
             entry = await self.change(site, label, entry, follows)
         if entry is not None and not entry.journaled:
@@ -141,7 +141,7 @@ class Suspensions:
             raise Conflict(f"{label} is not suspended at {where}; there is nothing to resume")
         until = None if hours is None else now + round(hours * 3.6e9)
         known = before or ClassStanding(state="watching", rule=proof.rule)
-        after = turns.by_operator(known, proof, now, actor, why, until)
+        after = standing_changes.by_operator(known, proof, now, actor, why, until)
         if await self.change(site, label, before, after) is None:
             raise PreconditionFailed(f"{label} changed at {where} meanwhile; read its state and say it again")
         await self.follow(self.now(site), label)

@@ -16,7 +16,7 @@ from tests import bundles
 from tests.services import Data
 from tests.triage.auditing import ALL, Audited, outcomes
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage import audits, claims, turns
+from triage import audits, claims, standing_changes
 from triage.audit_key import audit_key
 from triage.catalog import Catalog
 from triage.explain import explain
@@ -121,7 +121,7 @@ async def test_it_earns_its_way_back(audited: Audited) -> None:
     entry = audited.entry("absent:red")
     assert entry.reads is not None
     proof = audited.gateway.control.site("default", "default").proofs["absent:red"]
-    assert (entry.reads, entry.errors_allowed) == turns.test_of(proof, 1)
+    assert (entry.reads, entry.errors_allowed) == standing_changes.test_of(proof, 1)
     await audited.send(entry.reads, "black", "nothing")
     assert {each["route"] for each in audited.gateway.sent[-entry.reads :]} == {"review"}
     await audited.read()

@@ -8,7 +8,7 @@ from redis import Redis
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient, outcomes
 from tests.triage.gateway_parts import Wired
-from triage import exact, turns
+from triage import exact, standing_changes
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_it_earns_its_way_back_by_a_test_of_fixed_size(audited: Audited) -
     await audited.until_suspended()
     entry = audited.entry()
     assert entry.reads is not None
-    assert (entry.reads, entry.errors_allowed) == turns.test_of(
+    assert (entry.reads, entry.errors_allowed) == standing_changes.test_of(
         audited.gateway.control.site("default", "default").proofs["red"], 1
     )
     probes = await audited.send(entry.reads)
@@ -125,7 +125,7 @@ async def test_a_test_that_fails_is_begun_anew_with_half_the_risk(audited: Audit
     second = audited.entry()
     proof = audited.gateway.control.site("default", "default").proofs["red"]
     assert (second.state, second.attempt, second.epoch) == ("suspended", 2, first.epoch + 1)
-    assert (second.reads, second.errors_allowed) == turns.test_of(proof, 2)
+    assert (second.reads, second.errors_allowed) == standing_changes.test_of(proof, 2)
     assert second.reads is not None
     assert second.errors_allowed is not None
     assert exact.resumes(second.reads, second.errors_allowed, proof.target, proof.level / 4)

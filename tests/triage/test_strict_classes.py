@@ -15,7 +15,7 @@ from tests.benchmarks.certify.monitor import Runs, first_alarms, steady
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage import exact, turns
+from triage import exact, standing_changes
 from triage.bets import Promise
 
 STRICT: dict[str, Any] = {"target": 0.9995, "firings": 20_000, "images": 50_000, "errors": 0, "bound": 0.9998}
@@ -45,13 +45,13 @@ async def test_an_alarm_of_a_class_that_no_test_can_bring_back_suspends_it(data:
 def test_every_attempt_has_a_test_or_says_that_there_is_none(target: float) -> None:
     proof = bundles.certificate(target=target, firings=20_000, images=50_000, errors=0, bound=0.9998)
     for attempt in (1, 2, 10, 50, 1_000, 5_000):
-        planned = turns.test_of(proof, attempt)
+        planned = standing_changes.test_of(proof, attempt)
         if planned is not None:
             reads, allowed = planned
             assert reads <= exact.MOST_READS
             assert exact.resumes(reads, allowed, target, proof.level / 2**attempt)
-    assert turns.test_of(proof, 5_000) is None, "no risk is left to spend"
-    assert (turns.test_of(proof, 1) is None) == (target == 0.9995)
+    assert standing_changes.test_of(proof, 5_000) is None, "no risk is left to spend"
+    assert (standing_changes.test_of(proof, 1) is None) == (target == 0.9995)
 
 
 def test_a_lax_promise_is_monitored_too() -> None:

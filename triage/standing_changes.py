@@ -1,21 +1,45 @@
-"""How a class's standing goes on: what time, new rules and evidence make of it. Pure.
+"""How a class's standing goes on: what time, new rules, evidence and operators make of it, as one table. Pure.
 
-watching, resumed --alarm--> suspended --test passed--> watching
-                             suspended --test failed--> suspended, with half the risk and another number of reads
-suspended, resumed --a certificate from newer images--> watching
-resumed --its end--> suspended
-any --other rules--> the same, its evidence begun anew
+alarm        its audits say that its promise is broken
+passed       the test for resumption proves it again
+failed       ... or does not: another begins, with half the risk and another number of reads
+certificate  there is one from newer images than what spoke against the class
+end          an operator's override is over
+rules        other rules: the same state, its evidence begun anew
+suspend      an operator says so, also where a newer certificate has just overcome a suspension
+resume       an operator says so, for a time
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 from triage import exact, monitor
 from triage.claims import Proof, seen, target
 from triage.evidence import Evidence
 from triage.ids import new_id
-from triage.standing import MONITOR, ClassStanding, Recall
+from triage.standing import ClassStanding, Recall, State
+
+Event = Literal["alarm", "passed", "failed", "certificate", "end", "rules", "suspend", "resume"]
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    ("watching", "alarm"): "suspended",
+    ("watching", "rules"): "watching",
+    ("watching", "suspend"): "suspended",
+    ("suspended", "passed"): "watching",
+    ("suspended", "failed"): "suspended",
+    ("suspended", "certificate"): "watching",
+    ("suspended", "rules"): "suspended",
+    ("suspended", "suspend"): "suspended",
+    ("suspended", "resume"): "resumed",
+    ("resumed", "alarm"): "suspended",
+    ("resumed", "certificate"): "watching",
+    ("resumed", "end"): "suspended",
+    ("resumed", "rules"): "resumed",
+    ("resumed", "suspend"): "suspended",
+    ("resumed", "resume"): "resumed",
+}
 
 
 def due(entry: ClassStanding, certificate: Proof, now: int) -> ClassStanding | None:
@@ -23,20 +47,16 @@ def due(entry: ClassStanding, certificate: Proof, now: int) -> ClassStanding | N
     rule = certificate.rule
     if entry.state != "watching" and entry.overcome(certificate):
         why = "certified with images that came after the suspension"
-        return entry.then("watching", now, rule=rule, why=why, event="class_resumed", journaled=False)
+        return _then(entry, "certificate", certificate, now, why=why)
     if entry.state == "resumed" and entry.over(now):
-        return _suspended(entry, certificate, now, f"the time for which {entry.by} resumed it is over")
+        return _then(entry, "end", certificate, now, why=f"the time for which {entry.by} resumed it is over")
     if entry.rule == rule:
         return None
     if entry.state == "suspended":
-        return _suspended(
-            entry,
-            certificate,
-            now,
-            "its rules changed, and their certificate is not from images that came after the suspension",
-        )
+        why = "its rules changed, and their certificate is not from images that came after the suspension"
+        return _then(entry, "rules", certificate, now, why=why)
     kept = entry.model_dump(include={"by", "why", "until"}) if entry.state == "resumed" else {}
-    return entry.then(entry.state, now, rule=rule, **kept)
+    return _then(entry, "rules", certificate, now, **kept)
 
 
 def concluded(entry: ClassStanding, evidence: Evidence, certificate: Proof, now: int) -> ClassStanding:
@@ -52,17 +72,16 @@ def concluded(entry: ClassStanding, evidence: Evidence, certificate: Proof, now:
         found = f"{evidence.errors} of {evidence.audits}"
         said |= {"precision_low": f"{low:.4f}", "precision_high": f"{high:.4f}", "target": str(target(certificate))}
         why = f"{found} audits were errors, more than a precision of {target(certificate)} allows"
-        return _suspended(
-            entry, certificate, now, why, suspended_at=now, last_good=last_good, recalls=recalls, evidence=said
-        )
+        changes = {"suspended_at": now, "last_good": last_good, "recalls": recalls, "evidence": said}
+        return _then(entry, "alarm", certificate, now, why=why, **changes)
     delta = _delta(certificate, entry.attempt)
     reads, errors = evidence.audits, evidence.errors
     said |= {"delta": f"{delta:.6g}", "attempt": str(entry.attempt), "target": str(target(certificate))}
     if exact.resumes(reads, errors, target(certificate), delta):
         why = f"{errors} of {reads} blind readings were errors, which proves a precision of {target(certificate)} again"
-        return entry.then("watching", now, why=why, evidence=said, event="class_resumed", journaled=False)
+        return _then(entry, "passed", certificate, now, why=why, evidence=said)
     why = f"{errors} of {reads} blind readings were errors, too many to prove a precision of {target(certificate)}"
-    return _suspended(entry, certificate, now, why, evidence=said)
+    return _then(entry, "failed", certificate, now, why=why, evidence=said)
 
 
 def by_operator(
@@ -71,18 +90,21 @@ def by_operator(
     """Suspended, or with `until` resumed until then, because somebody said so."""
     if until is None:
         at = now if entry.suspended_at is None else entry.suspended_at
-        return _suspended(entry, certificate, now, why, by=actor, suspended_at=at)
-    return entry.then("resumed", now, by=actor, why=why, until=until, event="class_resumed", journaled=False)
+        return _then(entry, "suspend", certificate, now, why=why, by=actor, suspended_at=at)
+    return _then(entry, "resume", certificate, now, why=why, by=actor, until=until)
 
 
-def _suspended(entry: ClassStanding, certificate: Proof, now: int, why: str, **changes: object) -> ClassStanding:
-    attempt = entry.attempt + 1
-    reads, allowed = test_of(certificate, attempt) or (None, None)
-    begun = {
-        "rule": certificate.rule, "by": MONITOR, "why": why, "attempt": attempt, "reads": reads, "errors_allowed": allowed,
-        "event": "class_suspended", "journaled": False,
-    }  # fmt: skip
-    return entry.then("suspended", now, **{**begun, **changes})
+def _then(entry: ClassStanding, event: Event, certificate: Proof, now: int, **changes: Any) -> ClassStanding:
+    state = TRANSITIONS[entry.state, event]
+    begun: dict[str, Any] = {"rule": certificate.rule}
+    if state == "suspended":
+        attempt = entry.attempt + 1
+        reads, allowed = test_of(certificate, attempt) or (None, None)
+        begun |= {"attempt": attempt, "reads": reads, "errors_allowed": allowed}
+        begun |= {"event": "class_suspended", "journaled": False}
+    elif event != "rules":
+        begun |= {"event": "class_resumed", "journaled": False}
+    return entry.then(state, now, **{**begun, **changes})
 
 
 def test_of(certificate: Proof, attempt: int) -> tuple[int, int] | None:
