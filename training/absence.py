@@ -6,20 +6,20 @@ of images *that show the label* and are called absent, with the exact binomial o
 is right 99 times.)
 
 That share only grows with the threshold, so candidates are tested from the lowest up and the first that fails ends it: fixed
-sequence testing again. Candidates come from tuning images. Absence is attempted only where it can decide something: every
+sequence testing again (sequence.py).
+Candidates come from tuning images. Absence is attempted only where it can decide something: every
 label of the group has a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from model_store.decision import DecisionTable
-from training.binomial import allowed_errors, chance_to_pass
+from training.binomial import chance_to_pass
 from training.recipe import Certification
 from training.score import Scores
 
@@ -29,7 +29,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Tests:
     """Everything is along the C heads."""
 
     wanted: Bools
@@ -59,8 +59,8 @@ class Plan:
         return np.where(self.wanted & (np.array([len(each) for each in self.thresholds]) > 0), chance, 0.0)
 
 
-def candidates(table: DecisionTable, tune: Scores, images: int, knobs: Certification) -> Plan:
-    """The plan before anything is attempted. images: how many will certify."""
+def candidates(table: DecisionTable, tune: Scores, images: int, knobs: Certification) -> Tests:
+    """The tests, before any is attempted. images: how many will certify."""
     heads = len(table.heads)
     wanted = (table.each_decided & table.complete)[table.group]
     typical = tune.typicality >= table.floor
@@ -88,39 +88,7 @@ def candidates(table: DecisionTable, tune: Scores, images: int, knobs: Certifica
             if len(found):
                 missed[k] = int((tune.probability[present & typical, k] < found[0]).sum())
         thresholds.append(found)
-    return Plan(
+    return Tests(
         wanted, tuple(thresholds), positives, missed, images / max(len(tune), 1), knobs.absence_target,
         np.zeros(heads, np.bool_), knobs.delta, 1,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Where one label's tests ended. `below` is None when the first failed; `missed` is then what that one missed."""
-
-    below: np.float32 | None
-    positives: int
-    missed: int
-
-
-def sequence(
-    thresholds: Sequence[np.float32] | Floats,
-    shown: Floats,
-    positives: int,
-    target: float,
-    level: float,
-    unlooked: Floats | None = None,
-) -> Verdict:
-    """shown: scores of the typical images that show the label; positives: all images that show it, typical or not.
-
-    unlooked: scores of the typical images that nobody has looked at for it. One that would be called absent counts as one
-    that shows it and is missed.
-    """
-    passed: Verdict | None = None
-    for below in thresholds:
-        doubtful = 0 if unlooked is None else int((unlooked < below).sum())
-        missed, of = int((shown < below).sum()) + doubtful, positives + doubtful
-        if allowed_errors(of, 1 - target, level) < missed:
-            return passed or Verdict(None, of, missed)
-        passed = Verdict(np.float32(below), of, missed)
-    return passed or Verdict(None, positives, 0)

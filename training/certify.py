@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +25,17 @@ from model_store import decision, keys, rules, signing
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import Rules
-from training import absence, data, ledger, report, tuning
-from training.binomial import allowed_errors
+from training import absence, data, ledger, report, sequence, tuning
 from training.data import DataSet
-from training.evidence import refuse
 from training.images import UNKNOWN
-from training.points import Floats, Integers, above, chunks, free
+from training.points import above, chunks, free
 from training.recipe import Certification, Recipe
+from training.refusals import refuse
 from training.rulebook import Absent, Rulebook, floor
 from training.score import Scores, score
+from training.sequence import Tested
 from training.splits import one_per_case
-from training.tuning import Plan
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one class's sequence of tests ended: at the last threshold that passed it fired so often, so often wrongly.
-
-    `threshold` is None when no test passed; the counts are then those of the first test, which failed.
-    """
-
-    threshold: np.float32 | None
-    firings: int
-    errors: int
+from training.tuning import Tests
 
 
 def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = None, key: Path | None = None) -> Rules:
@@ -106,12 +94,12 @@ def certify(
     refuse(bundle.manifest, recipe, tune, evidence)
     knobs, manifest = recipe.certification, bundle.manifest
     table = blank(bundle, recipe)
-    plan = tuning.plan(table, tune, len(evidence), halved(knobs, attempt))
-    table = replace(table, veto=plan.veto)
-    book = Rulebook(bundle, recipe, trained_on, tune, evidence, table, plan, now, attempt)
-    book.presence.update(presence(table, plan, evidence))
-    for k in np.flatnonzero(plan.absence.attempted).tolist():
-        book.absence[manifest.heads[k]] = _absence(table, plan.absence, evidence, k)
+    tests = tuning.plan(table, tune, len(evidence), halved(knobs, attempt))
+    table = replace(table, veto=tests.veto)
+    book = Rulebook(bundle, recipe, trained_on, tune, evidence, table, tests, now, attempt)
+    book.presence.update(presence(table, tests, evidence))
+    for k in np.flatnonzero(tests.absence.attempted).tolist():
+        book.absence[manifest.heads[k]] = _absence(table, tests.absence, evidence, k)
     made = book.rules()
     _check(made, bundle, evidence)
     return made
@@ -130,36 +118,26 @@ def blank(bundle: Bundle, recipe: Recipe) -> DecisionTable:
     return replace(table, floor=np.float32(floor(bundle)))
 
 
-def presence(table: DecisionTable, plan: Plan, evidence: Scores) -> dict[str, Verdict]:
-    """How the sequence of each attempted class ended, by label. The table has the plan's vetoes."""
+def presence(table: DecisionTable, tests: Tests, evidence: Scores) -> dict[str, Tested]:
+    """How the sequence of each attempted class ended, by label. The table has the tests' vetoes."""
     lenient = [
         each.threshold[-1] if attempted and len(each.threshold) else np.inf
-        for each, attempted in zip(plan.candidates, plan.attempted, strict=True)
+        for each, attempted in zip(tests.candidates, tests.attempted, strict=True)
     ]
     points = above(table, evidence, np.array(lenient, np.float32))
     points = points.only(free(table, evidence, points))
     ended = {}
-    for k in np.flatnonzero(plan.attempted).tolist():
-        thresholds = plan.candidates[k].threshold[plan.candidates[k].start :]
+    for k in np.flatnonzero(tests.attempted).tolist():
+        thresholds = tests.candidates[k].threshold[tests.candidates[k].start :]
         counts = points.counts(k, thresholds)
-        ended[table.heads[k]] = sequence(thresholds, *counts, float(plan.target[k]), plan.level)
+        ended[table.heads[k]] = sequence.presence(thresholds, *counts, float(tests.target[k]), tests.level)
     return ended
 
 
-def sequence(thresholds: Floats, firings: Integers, errors: Integers, target: float, delta: float) -> Verdict:
-    """Tests one class's thresholds `[T]`, from the start towards lenient, up to the first that fails."""
-    failed = np.flatnonzero(allowed_errors(firings, target, delta) < errors)
-    passed = int(failed[0]) if len(failed) else len(thresholds)
-    at = max(passed - 1, 0)
-    if not len(thresholds):
-        return Verdict(None, 0, 0)
-    return Verdict(thresholds[at] if passed else None, int(firings[at]), int(errors[at]))
-
-
-def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int) -> Absent:
+def _absence(table: DecisionTable, plan: absence.Tests, evidence: Scores, k: int) -> Absent:
     known, present = evidence.truth[:, k] != UNKNOWN, evidence.truth[:, k] == 1
     score, typical = evidence.probability[:, k], evidence.typicality >= table.floor
-    verdict = absence.sequence(
+    tested = sequence.absence(
         plan.thresholds[k],
         score[present & typical],
         int(present.sum()),
@@ -167,10 +145,10 @@ def _absence(table: DecisionTable, plan: absence.Plan, evidence: Scores, k: int)
         plan.level,
         score[~known & typical],
     )
-    called = np.zeros(len(score), np.bool_) if verdict.below is None else known & typical & (score < verdict.below)
+    called = np.zeros(len(score), np.bool_) if tested.below is None else known & typical & (score < tested.below)
     npv = float((~present[called]).mean()) if called.any() else None
     looked_at = max(known.sum(), 1)
-    return Absent(verdict, float(present.sum() / looked_at), npv, float(called.sum() / looked_at))
+    return Absent(tested, float(present.sum() / looked_at), npv, float(called.sum() / looked_at))
 
 
 def _check(made: Rules, bundle: Bundle, evidence: Scores) -> None:

@@ -14,18 +14,18 @@ import numpy as np
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import Certificate, ClassRule, Rules, rule_hash
-from training import lacks, sampling, tuning
+from training import lacks, sampling, sequence, tuning
 from training.binomial import lower_bound
-from training.certify import halved, sequence
+from training.certify import halved
 from training.gathered import Evidence
 from training.images import fingerprint
 from training.points import above, free
 from training.recipe import Certification
 from training.score import Scores
-from training.tuning import Plan
+from training.tuning import Tests
 
 
-def plan(bundle: Bundle, knobs: Certification, old: Rules, tune: Scores) -> Plan:
+def plan(bundle: Bundle, knobs: Certification, old: Rules, tune: Scores) -> Tests:
     """The tests of all classes with a sampling plan, whichever have their readings by now. Pure."""
     heads = bundle.manifest.heads
     target = np.array([knobs.target_of(head) for head in heads])
@@ -62,19 +62,19 @@ def certify(
             points = above(table, evidence, lowest)
             points = points.only(free(table, evidence, points))
             thresholds = tried.threshold[tried.start :]
-            verdict = sequence(thresholds, *points.counts(k, thresholds), target, level)
-            if verdict.threshold is not None:
-                threshold = float(verdict.threshold)
+            tested = sequence.presence(thresholds, *points.counts(k, thresholds), target, level)
+            if tested.threshold is not None:
+                threshold = float(tested.threshold)
                 certificate = Certificate(
                     target=target,
                     delta=tests.delta,
                     attempted=tests.shared_by,
-                    firings=verdict.firings,
-                    errors=verdict.errors,
-                    bound=lower_bound(verdict.firings, verdict.errors, level),
+                    firings=tested.firings,
+                    errors=tested.errors,
+                    bound=lower_bound(tested.firings, tested.errors, level),
                     images=len(evidence),
                     drawn="firings",
-                    firing_share=None if each.share is None else each.share * verdict.firings / len(evidence),
+                    firing_share=None if each.share is None else each.share * tested.firings / len(evidence),
                     images_from=each.since,
                     attempt=attempt,
                     sites=old.sites,
@@ -94,7 +94,7 @@ def certify(
                     absence=rule.absence,
                 )
                 continue
-            missing = lacks.presence(tried, verdict, target, level)
+            missing = lacks.presence(tried, tested, target, level)
         later = knobs.delta / 2 ** (attempt + 1) / tests.shared_by
         again = rule.sampling
         if len(tried.threshold):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from model_store.binomial import fewest_draws
+from training import absence
 from training.binomial import allowed_errors
+from training.sequence import Tested, TestedAbsence
 from training.tuning import Candidates
-
-if TYPE_CHECKING:
-    from training import absence
-    from training.certify import Verdict
 
 _MOST = 10_000_000
 
@@ -24,21 +21,21 @@ def images(have: int, need: int) -> str:
     return f"{have} training images of the {need} that a head takes; label {need - have} more"
 
 
-def presence(tried: Candidates, verdict: Verdict | None, target: float, level: float) -> str:
-    """A class that was not attempted (verdict None) or whose first test failed."""
+def presence(tried: Candidates, tested: Tested | None, target: float, level: float) -> str:
+    """A class that was not attempted (tested None) or whose first test failed."""
     if not len(tried.threshold):
         return "not attempted: no tuning image lets it fire; label more images of it"
     firings, errors = int(tried.firings[tried.start]), int(tried.errors[tried.start])
     proves = answers_needed(errors / firings, target, level)
     seen = f"on tuning images {errors} of {firings} answers are wrong at its best threshold"
-    if verdict is None:
+    if tested is None:
         if proves is None:
             return f"not attempted: {seen}, too many to prove {target:g} on any evidence; train on more images of it"
         return (
             f"not attempted: {seen}; at that rate it takes {proves} answers to prove {target:g}; certify on more images"
         )
-    more = fewest_draws(verdict.errors, 1 - target, level) - verdict.firings
-    said = f"{more} more correct answers: {verdict.firings} with {verdict.errors} wrong do not prove {target:g}"
+    more = fewest_draws(tested.errors, 1 - target, level) - tested.firings
+    said = f"{more} more correct answers: {tested.firings} with {tested.errors} wrong do not prove {target:g}"
     if proves is None:
         return f"{said}, and {seen}, too many to prove it on any evidence; train on more images of it"
     return f"{said}; certify on more images"
@@ -51,7 +48,7 @@ def unlooked(answers: int) -> str:
     return f"; {answers} of its answers are on images that nobody has looked at for it and count as wrong; label them"
 
 
-def absent(found: absence.Verdict | None, plan: absence.Plan, k: int) -> str:
+def absent(found: TestedAbsence | None, plan: absence.Tests, k: int) -> str:
     """A label whose absence was wanted and is not certified."""
     level = plan.level
     need = fewest_draws(0, plan.target, level)

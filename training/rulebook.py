@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,23 +14,21 @@ from model_store.bundle import Bundle
 from model_store.certificates import AbsenceCertificate, Certificate, ground_hash, rule_hash
 from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, ClassRule, Rules
-from training import absence, lacks, sampling
+from training import lacks, sampling
 from training.binomial import lower_bound
 from training.images import UNKNOWN, fingerprint
 from training.points import unlooked
 from training.recipe import Recipe
 from training.score import Scores
-from training.tuning import Candidates, Plan
-
-if TYPE_CHECKING:
-    from training.certify import Verdict
+from training.sequence import Tested, TestedAbsence
+from training.tuning import Candidates, Tests
 
 
 @dataclass(frozen=True)
 class Absent:
     """How the tests of one label's absence ended, on a sample with this share of positives."""
 
-    verdict: absence.Verdict
+    tested: TestedAbsence
     prevalence: float
     npv: float | None
     called: float
@@ -47,11 +45,11 @@ class Rulebook:
     tune: Scores
     evidence: Scores
     table: DecisionTable
-    """With the plan's vetoes."""
-    plan: Plan
+    """With the tests' vetoes."""
+    tests: Tests
     now: datetime.datetime
     attempt: int = 0
-    presence: dict[str, Verdict] = field(default_factory=dict)
+    presence: dict[str, Tested] = field(default_factory=dict)
     absence: dict[str, Absent] = field(default_factory=dict)
 
     def rules(self) -> Rules:
@@ -59,7 +57,7 @@ class Rulebook:
         manifest, knobs = self.bundle.manifest, self.recipe.certification
         vetoes = {
             head: float(veto) if np.isfinite(veto) else NO_VETO
-            for head, veto in zip(manifest.heads, self.plan.veto, strict=True)
+            for head, veto in zip(manifest.heads, self.tests.veto, strict=True)
         }
         ground = ground_hash(
             project=knobs.project,
@@ -103,23 +101,23 @@ class Rulebook:
         )
 
     def _presence(self, label: str, k: int, ground: str, common: dict[str, Any]) -> dict[str, Any]:
-        verdict, tried = self.presence.get(label), self.plan.candidates[k]
-        target, level = float(self.plan.target[k]), self.plan.level
-        if verdict is None or verdict.threshold is None:
+        tested, tried = self.presence.get(label), self.tests.candidates[k]
+        target, level = float(self.tests.target[k]), self.tests.level
+        if tested is None or tested.threshold is None:
             drawn = sampling.plan(tried, self.recipe.certification, target, self._later)
-            said = lacks.presence(tried, verdict, target, level) + self._unlooked(verdict, tried, k)
+            said = lacks.presence(tried, tested, target, level) + self._unlooked(tested, tried, k)
             said += sampling.says(drawn, tried, len(self.tune))
             return {"state": "assist", "sampling": drawn, "lacks": said}
-        threshold = float(verdict.threshold)
+        threshold = float(tested.threshold)
         certificate = Certificate(
             **common,
             target=target,
-            delta=self.plan.delta,
-            attempted=self.plan.shared_by,
-            firings=verdict.firings,
-            errors=verdict.errors,
-            bound=lower_bound(verdict.firings, verdict.errors, level),
-            firing_share=verdict.firings / len(self.evidence),
+            delta=self.tests.delta,
+            attempted=self.tests.shared_by,
+            firings=tested.firings,
+            errors=tested.errors,
+            bound=lower_bound(tested.firings, tested.errors, level),
+            firing_share=tested.firings / len(self.evidence),
             rule=rule_hash(ground, "fires", label, threshold),
         )
         return {"state": "automatic", "threshold": threshold, "certificate": certificate}
@@ -127,11 +125,11 @@ class Rulebook:
     @cached_property
     def _later(self) -> float:
         """The share of delta that each class with a sampling plan will have: that of the next attempt, among all of them."""
-        knobs, plan = self.recipe.certification, self.plan
+        knobs, plan = self.recipe.certification, self.tests
         delta, gather = knobs.delta / 2.0 ** (self.attempt + 1), 0
         for k, label in enumerate(self.bundle.manifest.heads):
-            verdict = self.presence.get(label)
-            lacking = verdict is None or verdict.threshold is None
+            tested = self.presence.get(label)
+            lacking = tested is None or tested.threshold is None
             gather += lacking and sampling.hopeful(plan.candidates[k], knobs, float(plan.target[k]), delta)
         return delta / max(gather, 1)
 
@@ -140,31 +138,31 @@ class Rulebook:
         """Whether the evidence, and the tuning images, have a label that nobody has looked at."""
         return bool((self.evidence.truth == UNKNOWN).any()), bool((self.tune.truth == UNKNOWN).any())
 
-    def _unlooked(self, verdict: Verdict | None, tried: Candidates, k: int) -> str:
+    def _unlooked(self, tested: Tested | None, tried: Candidates, k: int) -> str:
         """Says what the images at the first test were short of labels; of those that tuned, where none was made."""
         if not len(tried.threshold):
             return ""
-        seen, gaps = (self.evidence, self._gaps[0]) if verdict else (self.tune, self._gaps[1])
+        seen, gaps = (self.evidence, self._gaps[0]) if tested else (self.tune, self._gaps[1])
         if not gaps:
             return ""
         return lacks.unlooked(unlooked(self.table, seen, k, tried.threshold[tried.start]))
 
     def _absence(self, label: str, k: int, ground: str, common: dict[str, Any], lacked: str) -> dict[str, Any]:
         found = self.absence.get(label)
-        if found is None or found.verdict.below is None:
-            if not self.plan.absence.wanted[k]:
+        if found is None or found.tested.below is None:
+            if not self.tests.absence.wanted[k]:
                 return {}
-            said = lacks.absent(found.verdict if found else None, self.plan.absence, k)
+            said = lacks.absent(found.tested if found else None, self.tests.absence, k)
             return {"lacks": f"{lacked}; {said}" if lacked else said}
-        plan, verdict, below = self.plan.absence, found.verdict, float(found.verdict.below)
+        plan, tested, below = self.tests.absence, found.tested, float(found.tested.below)
         certificate = AbsenceCertificate(
             **common,
             target=plan.target,
             delta=plan.delta,
             attempted=plan.shared_by,
-            positives=verdict.positives,
-            missed=verdict.missed,
-            bound=1 - lower_bound(verdict.positives, verdict.missed, plan.level),
+            positives=tested.positives,
+            missed=tested.missed,
+            bound=1 - lower_bound(tested.positives, tested.missed, plan.level),
             prevalence=found.prevalence,
             npv=found.npv,
             absent_share=found.called,

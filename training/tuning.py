@@ -55,7 +55,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Tests:
     """The tests that certification will make; everything is along the C heads."""
 
     veto: Floats
@@ -66,7 +66,7 @@ class Plan:
     """Claims, of presence and of absence, among which `delta` is shared."""
     delta: float
     """The recipe's delta, or the part of it that claims of presence have."""
-    absence: absence.Plan
+    absence: absence.Tests
 
     @property
     def level(self) -> float:
@@ -74,7 +74,7 @@ class Plan:
         return self.delta / self.shared_by
 
 
-def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) -> Plan:
+def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) -> Tests:
     """table: any rules laid out along the heads; its vetoes are replaced. images: how many will certify."""
     lowest = np.full(len(table.heads), knobs.min_threshold, np.float32)
     grid = np.array(knobs.vetoes, np.float32)
@@ -88,14 +88,14 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
         kept = points.only(free(trial, tune, points))
         return sweep(kept, _lowest(trial, lowest), knobs.candidates)
 
-    def settled(attempted: Bools, level: float) -> Plan:
+    def settled(attempted: Bools, level: float) -> Tests:
         """The plan, were the vetoes chosen for these classes at this level."""
         chosen = vetoes.choose(
             table, points, hits, grid, lowest,
             lambda trial: _appraise(swept(trial), attempted, scale, target, level),
         )  # fmt: skip
         found = swept(chosen)
-        made = Plan(chosen.veto, attempted, (), target, 1, knobs.delta, absences)
+        made = Tests(chosen.veto, attempted, (), target, 1, knobs.delta, absences)
         made = _share(made, lambda at: found.best(found.chance(scale, target, at)), knobs)
         return replace(made, candidates=found.candidates(found.chance(scale, target, made.level)))
 
@@ -105,7 +105,7 @@ def plan(table: DecisionTable, tune: Scores, images: int, knobs: Certification) 
     )  # which classes are attempted sets the level that vetoes are chosen for
 
 
-def among_firings(table: DecisionTable, tune: Scores, reads: Integers, target: Doubles, knobs: Certification) -> Plan:
+def among_firings(table: DecisionTable, tune: Scores, reads: Integers, target: Doubles, knobs: Certification) -> Tests:
     """The tests on images drawn among firings at the table's sampling thresholds; reads and target `[C]`.
 
     Vetoes stay as the table has them. A class without reads is not attempted.
@@ -122,10 +122,10 @@ def among_firings(table: DecisionTable, tune: Scores, reads: Integers, target: D
 
     attempted, size = _Claims(hopes, knobs.min_chance).share(knobs.delta)
     candidates = found.candidates(found.chance(scale, target, knobs.delta / size))
-    return Plan(table.veto, attempted, candidates, target, size, knobs.delta, nothing)
+    return Tests(table.veto, attempted, candidates, target, size, knobs.delta, nothing)
 
 
-def _share(made: Plan, hopes: Callable[[float], Doubles], knobs: Certification) -> Plan:
+def _share(made: Tests, hopes: Callable[[float], Doubles], knobs: Certification) -> Tests:
     """Which claims are attempted, and what part of delta each has."""
     absent, heads = made.absence, len(made.veto)
     if knobs.absence_delta is None:

@@ -21,8 +21,8 @@ from model_store.decision import DecisionTable
 from model_store.labels import Group, Label, LabelSchema
 from model_store.rules import Rules
 from tests import bundles
-from tests.training.test_certify import NOW
-from training import absence, recipe, train
+from tests.training.populations import NOW
+from training import recipe, sequence, train
 from training.binomial import lower_bound
 from training.certify import certify, run
 from training.data import load
@@ -238,7 +238,7 @@ def test_the_sequence_ends_at_the_last_threshold_before_the_first_failure(
 ) -> None:
     shown = np.array(scores, np.float32)
     thresholds = np.linspace(0, 1, steps + 1, dtype=np.float32)[1:]
-    found = absence.sequence(thresholds, shown, len(shown) + atypical, 0.2, 0.1)
+    found = sequence.absence(thresholds, shown, len(shown) + atypical, 0.2, 0.1)
     total = len(shown) + atypical
     passes = [1 - lower_bound(total, int((shown < t).sum()), 0.1) <= 0.2 if total else False for t in thresholds]
     good = passes.index(False) if False in passes else len(passes)

@@ -13,7 +13,7 @@ import pytest
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError, ModelStoreError
 from tests import bundles
-from tests.training.test_certify import NOW, _recipe, population
+from tests.training.populations import NOW, population, recipe_for
 from training import recipe
 from training.certify import certify
 from training.errors import DataError
@@ -77,7 +77,7 @@ def test_each_is_refused_in_one_sentence(
     bundle: Bundle, tune: Callable[[Scores], Scores], evidence: Callable[[Scores], Scores], says: str
 ) -> None:
     with pytest.raises(DataError) as caught:
-        certify(bundle, _recipe(), {}, tune(population(300, 0)), evidence(population(400, 1)), NOW)
+        certify(bundle, recipe_for(), {}, tune(population(300, 0)), evidence(population(400, 1)), NOW)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -87,7 +87,7 @@ def test_a_target_of_an_unknown_label_is_refused(bundle: Bundle) -> None:
     with pytest.raises(
         DocumentError, match=r"certification\.targets\.rde: 'rde' is no label of colours/1; mend its spelling"
     ):
-        certify(bundle, _recipe(knobs), {}, population(300, 0), population(400, 1), NOW)
+        certify(bundle, recipe_for(knobs), {}, population(300, 0), population(400, 1), NOW)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_class_without_positives_is_never_automatic(bundle: Bundle) -> None:
 
     tune, evidence = population(2000, 0, skill=1.2), population(4000, 1, skill=1.2)
     for one, other in ((no_red(tune), no_red(evidence)), (tune, no_red(evidence))):
-        made = certify(bundle, _recipe(), {}, one, other, NOW)
+        made = certify(bundle, recipe_for(), {}, one, other, NOW)
         assert made.classes["red"].state == "assist"
         assert made.classes["red"].lacks
         assert made.classes["green"].state == "automatic"
@@ -128,7 +128,7 @@ def test_a_class_without_positives_is_never_automatic(bundle: Bundle) -> None:
 def test_a_class_may_have_a_target_of_its_own(bundle: Bundle) -> None:
     tune, evidence = population(3000, 0, skill=1.5), population(6000, 1, skill=1.5)
     knobs = Certification(targets={"red": 0.99, "other": 0.99}, vetoes=(0.1, 0.5), valid_days=30)
-    made = certify(bundle, _recipe(knobs), {}, tune, evidence, NOW)
+    made = certify(bundle, recipe_for(knobs), {}, tune, evidence, NOW)
     proofs = {label: rule.certificate for label, rule in made.classes.items() if rule.certificate}
     assert proofs["red"].target == 0.99
     assert proofs["red"].bound >= 0.99
@@ -143,9 +143,9 @@ def test_the_floor_is_what_the_gate_rejects_and_what_is_below_never_fires(bundle
     gated = replace(bundle, manifest=bundle.manifest.model_copy(update={"gate": gate}))
     evidence = population(4000, 1)
     evidence = replace(evidence, typicality=np.where(np.arange(4000) % 2 == 0, 0.04, 0.9).astype(np.float32))
-    made = certify(gated, _recipe(), {}, population(2000, 0), evidence, NOW)
+    made = certify(gated, recipe_for(), {}, population(2000, 0), evidence, NOW)
     assert made.typicality_floor == 0.05
-    free = certify(bundle, _recipe(), {}, population(2000, 0), evidence, NOW)
+    free = certify(bundle, recipe_for(), {}, population(2000, 0), evidence, NOW)
     assert free.typicality_floor == 0.0
     gated_proof, free_proof = made.classes["red"].certificate, free.classes["red"].certificate
     assert gated_proof is not None

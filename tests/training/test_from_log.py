@@ -26,7 +26,7 @@ from model_store.record import PolicySnapshot, PredictionRecord, VerdictRecord, 
 from model_store.rules import ClassRule, Rules, Sampling
 from tests import bundles
 from tests.training.conftest import Trained
-from tests.training.test_certify import KNOBS, NOW, _recipe, population
+from tests.training.populations import KNOBS, NOW, population, recipe_for
 from training import acts, commands, firings, from_log, ledger
 from training.binomial import allowed_errors
 from training.certify import certify
@@ -210,7 +210,7 @@ def test_a_rare_class_gets_its_plan_and_then_its_certificate(bundle: Bundle) -> 
         return Scores((), (1 / (1 + np.exp(-logit))).astype(np.float32), np.ones(n, np.float32), truth, 0)
 
     tune = stream(6000, 0)
-    old = certify(bundle, _recipe(), {}, tune, stream(3000, 1), NOW)
+    old = certify(bundle, recipe_for(), {}, tune, stream(3000, 1), NOW)
     rule = old.classes["red"]
     assert rule.state == "assist"
     assert rule.sampling is not None

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import lacks, sampling
+from training import lacks, sampling, sequence
 from training.binomial import allowed_errors, chance_to_pass, upper_bound
-from training.certify import Verdict
 from training.recipe import Certification
 from training.tuning import Candidates
 
@@ -34,7 +33,7 @@ def test_so_many_more_correct_answers_would_do_and_one_fewer_would_not(
     errors = min(errors, firings)
     if allowed_errors(firings, target, level) >= errors:
         return
-    said = lacks.presence(tried((100, 1)), Verdict(None, firings, errors), target, level)
+    said = lacks.presence(tried((100, 1)), sequence.Tested(None, firings, errors), target, level)
     more = int(re.match(r"(\d+) more correct answers: ", said)[1])  # type: ignore[index]
     assert allowed_errors(firings + more, target, level) >= errors
     assert allowed_errors(firings + more - 1, target, level) < errors
@@ -42,7 +41,7 @@ def test_so_many_more_correct_answers_would_do_and_one_fewer_would_not(
 
 def test_the_sentence_of_a_failed_class() -> None:
     """45 prove .9 with one error at delta .05; 15 with one do not."""
-    assert lacks.presence(tried((200, 4)), Verdict(None, 15, 1), 0.9, 0.05).startswith(
+    assert lacks.presence(tried((200, 4)), sequence.Tested(None, 15, 1), 0.9, 0.05).startswith(
         "31 more correct answers: 15 with 1 wrong do not prove 0.9"
     )
 
@@ -58,18 +57,18 @@ def test_the_answers_a_rate_takes_are_the_fewest_that_do(wrong: int, of: int, ta
 
 
 @pytest.mark.parametrize(
-    ("candidates", "verdict", "says"),
+    ("candidates", "tested", "says"),
     [
         (tried(), None, "no tuning image lets it fire"),
         (tried((40, 9)), None, "9 of 40 answers are wrong at its best threshold, too many to prove 0.95 on any evidence"),
         (tried((20, 0)), None, "at that rate it takes 59 answers to prove 0.95; certify on more images"),
-        (tried((40, 9)), Verdict(None, 30, 5), "too many to prove it on any evidence; train on more images of it"),
-        (tried((90, 1)), Verdict(None, 30, 0), "29 more correct answers: 30 with 0 wrong do not prove 0.95; certify on more"),
+        (tried((40, 9)), sequence.Tested(None, 30, 5), "too many to prove it on any evidence; train on more images of it"),
+        (tried((90, 1)), sequence.Tested(None, 30, 0), "29 more correct answers: 30 with 0 wrong do not prove 0.95; certify"),
     ],
     ids=["never fires", "hopeless", "rare", "failed and hopeless", "failed and rare"],
 )  # fmt: skip
-def test_each_case_says_what_would_help(candidates: Candidates, verdict: Verdict | None, says: str) -> None:
-    assert says in lacks.presence(candidates, verdict, 0.95, 0.05)
+def test_each_case_says_what_would_help(candidates: Candidates, tested: sequence.Tested | None, says: str) -> None:
+    assert says in lacks.presence(candidates, tested, 0.95, 0.05)
 
 
 def test_a_plan_reaches_down_to_where_the_target_is_still_plausible() -> None:

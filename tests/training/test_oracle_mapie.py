@@ -18,10 +18,10 @@ from scipy.stats import binom
 
 from model_store.bundle import Bundle
 from tests import bundles
-from tests.training.test_certify import NOW, _recipe, population
-from training import tuning
+from tests.training.populations import NOW, population, recipe_for
+from training import sequence, tuning
 from training.binomial import allowed_errors, lower_bound
-from training.certify import Verdict, blank, certify, sequence
+from training.certify import blank, certify
 from training.points import Points
 
 # It warns where nothing, or everything, can be controlled, and both are among the cases.
@@ -52,12 +52,12 @@ def one_class(seed: int, n: int, skill: float) -> tuple[Any, Any, Any]:
     return score, truth, np.unique(thresholds)[::-1].copy()
 
 
-def ours(thresholds: Any, score: Any, truth: Any, target: float, delta: float) -> Verdict:
+def ours(thresholds: Any, score: Any, truth: Any, target: float, delta: float) -> sequence.Tested:
     order = np.argsort(-score, kind="stable")
     n = len(score)
     points = Points(order, np.zeros(n, np.intp), score[order].astype(np.float32), truth[order] == 0, np.array([0, n]))
     at = thresholds.astype(np.float32)
-    return sequence(at, *points.counts(0, at), target, delta)
+    return sequence.presence(at, *points.counts(0, at), target, delta)
 
 
 CASES = [
@@ -121,8 +121,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_every_certificate_would_be_given_by_mapie_too(bundle: Bundle, seed: int) -> None:
     """The whole procedure: on the images on which nothing stops a class, MAPIE controls precision at our threshold."""
     tune, evidence = population(900, 2 * seed), population(2500, 2 * seed + 1)
-    made = certify(bundle, _recipe(), {}, tune, evidence, NOW)
-    plan = tuning.plan(blank(bundle, _recipe()), tune, len(evidence), _recipe().certification)
+    made = certify(bundle, recipe_for(), {}, tune, evidence, NOW)
+    plan = tuning.plan(blank(bundle, recipe_for()), tune, len(evidence), recipe_for().certification)
     certified = 0
     for k, label in enumerate(bundle.manifest.heads):
         proof, threshold = made.classes[label].certificate, made.classes[label].threshold

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from tests import bundles
-from tests.training.test_certify import _recipe, population
+from tests.training.populations import population, recipe_for
 from training import vetoes
 from training.certify import blank
 from training.points import above, chunks, free
@@ -29,7 +29,7 @@ LEVELS = st.sampled_from([*GRID.tolist(), 2.0])
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> DecisionTable:
     bundle: Bundle = bundles.make(tmp_path_factory.mktemp("data"))
-    return blank(bundle, _recipe())
+    return blank(bundle, recipe_for())
 
 
 @settings(max_examples=60)

@@ -46,7 +46,7 @@ def answers(table: DecisionTable, population: Scores, target: float) -> tuple[fl
     return float(fired.sum() / len(population)), wrong > (1 - target) * fired + 1e-9
 
 
-def naive(table: DecisionTable, plan: tuning.Plan, drawn: Scores, knobs: Certification) -> DecisionTable:
+def naive(table: DecisionTable, plan: tuning.Tests, drawn: Scores, knobs: Certification) -> DecisionTable:
     """Per class the most lenient candidate with an empirical precision of at least the target."""
     points = above(table, drawn, np.full(len(table.heads), knobs.min_threshold, np.float32))
     points = points.only(free(table, drawn, points))

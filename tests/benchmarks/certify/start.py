@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.decision import DecisionTable
-from training import calibrate, tuning
-from training.certify import sequence
+from training import calibrate, sequence, tuning
 from training.points import above, free
 from training.recipe import Certification
 from training.score import Scores
@@ -79,7 +78,7 @@ def _gains(rng: np.random.Generator) -> npt.NDArray[np.float64]:
                 tried = plan.candidates[k]
                 firings, errors = points.counts(k, tried.threshold)
                 for at, start in enumerate([rule(tried) for rule in STARTS.values()]):
-                    found = sequence(
+                    found = sequence.presence(
                         tried.threshold[start:], firings[start:], errors[start:], float(plan.target[k]), plan.level
                     )
                     if found.threshold is not None:
@@ -89,7 +88,7 @@ def _gains(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return gains
 
 
-def _plans(tune: Scores, population: Scores) -> Iterator[tuple[tuning.Plan, DecisionTable, int]]:
+def _plans(tune: Scores, population: Scores) -> Iterator[tuple[tuning.Tests, DecisionTable, int]]:
     for few in TUNE:
         chosen = _take(tune, np.arange(few))
         for target in TARGETS:
