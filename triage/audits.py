@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from model_store.record import Answer, Outcome, Route
+from model_store.record import Answer, Outcome
 from triage.claims import is_absence, label_of
 
 Result = Literal["right", "wrong", "overdue"]
@@ -72,30 +72,6 @@ def share(secret: bytes, prediction: str) -> float:
     """u: fixed by its arguments, in [0, 1), and not to be guessed without the secret."""
     digest = hmac.new(secret, prediction.encode(), hashlib.sha256).digest()
     return int.from_bytes(digest[:8]) / 2**64
-
-
-def probabilities(
-    route: Route,
-    claims: Collection[str],
-    would_claim: Collection[str],
-    suspended: Collection[str],
-    sampling: Mapping[str, float],
-    chances: Chances,
-) -> dict[str, float]:
-    """Claim -> probability, for the claims that this image would be evidence of.
-
-    `claims` under the suspensions in force; `would_claim` whatever the state, at the threshold or that of the sampling plan;
-    `sampling` the probability of each class that has such a plan.
-    """
-    if route == "captured":
-        return {}
-    found = {claim: chances.of(claim) for claim in claims} if route == "automatic" else {}
-    for label in would_claim:
-        if label in suspended:
-            found[label] = chances.suspended
-        elif label in sampling:
-            found[label] = sampling[label]
-    return {label: found[label] for label in sorted(found) if found[label] > 0}
 
 
 def drawn(u: float, chance: Mapping[str, float]) -> tuple[str, ...]:

@@ -36,8 +36,3 @@ def audits_to_detect(promise: Promise, error: float, *, fresh: bool = False, run
         if audits % promise.horizon == 0:
             stakes = np.minimum(stakes, first)  # the block's end, as in triage.monitor.update
     return math.inf
-
-
-def days_to_detect(audits: float, firings_per_day: float, probability: float) -> float:
-    """Days in which a class that fires so often, each time audited with `probability`, gets so many audits."""
-    return audits / (firings_per_day * probability) if firings_per_day * probability > 0 else math.inf

@@ -21,7 +21,6 @@ import numpy as np
 
 from model_store.decision import Decisions, DecisionTable, Floats, would_fire
 from model_store.record import PolicySnapshot, PredictionRecord, Route
-from triage import audits
 from triage.audits import Chances
 from triage.claims import absent
 
@@ -39,11 +38,13 @@ def chance(
     gives them, `sampled` as `sampled` does; `unsuspended` is the route of `policy.without_suspensions`."""
     if policy.out_of_scope or policy.control_stale or policy.mode == "capture":
         return {}
-    answered = unsuspended == "automatic"
-    suspended = {claim for claim in made_unsuspended if claim in policy.suspended} if answered else set()
+    found = {claim: chances.of(claim) for claim in made} if route == "automatic" else {}
     always = set(policy.always_review)
-    plans = {} if always & set(made_unsuspended) else {label: sampled[label] for label in sampled.keys() - always}
-    return audits.probabilities(route, made, {*suspended, *plans}, suspended, plans, chances)
+    if not always & set(made_unsuspended):
+        found |= {label: sampled[label] for label in sampled.keys() - always}
+    if unsuspended == "automatic":
+        found |= {claim: chances.suspended for claim in made_unsuspended if claim in policy.suspended}
+    return {claim: found[claim] for claim in sorted(found) if found[claim] > 0}
 
 
 def claims(table: DecisionTable, outcome: Decisions) -> tuple[str, ...]:

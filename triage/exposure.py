@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from triage.bets import Promise
 from triage.claims import Proof, share
-from triage.detection import audits_to_detect, days_to_detect
+from triage.detection import audits_to_detect
 
 FAULT = 3
 """Times the promised error: the fault that is asked about."""
@@ -44,8 +44,9 @@ def exposure(proof: Proof, promise: Promise, probability: float, images_per_day:
         return Exposure(None, "its certificate does not tell on which share of images it fires", declared=True)
     fault = min(FAULT * promise.error, (1 + promise.error) / 2)
     audits, firings = audits_to_detect(promise, fault), images_per_day * made
+    found = audits / (firings * probability) if firings * probability else math.inf
     needed = audits / (firings * days) if firings else math.inf
-    return Exposure(days_to_detect(audits, firings, probability), probability_for=needed, declared=True)
+    return Exposure(found, probability_for=needed, declared=True)
 
 
 def unseen(label: str, found: Exposure, limit: float) -> str | None:

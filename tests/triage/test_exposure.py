@@ -14,6 +14,7 @@ from tests.services import Data
 from triage.bets import Promise
 from triage.catalog import Catalog
 from triage.control import Control
+from triage.detection import audits_to_detect
 from triage.exposure import Exposure, exposure, unseen
 from triage.site_document import SiteDocument
 
@@ -31,9 +32,11 @@ def test_a_rare_class_s_own_share_tells_its_days() -> None:
     common = days(bundles.certificate(images=500))
     assert known.days is not None
     assert common.days is not None
+    assert known.days == audits_to_detect(PROMISE, 0.15) / (1_000 * SHARE * 0.5)
     assert known.days * SHARE == pytest.approx(common.days * 200 / 500)
     assert days(bundles.certificate(firing_share=SHARE)).days == known.days
     assert days(bundles.certificate(**RARE, firing_share=0)).days == math.inf
+    assert exposure(bundles.certificate(images=500), PROMISE, 0, 1_000, 90).days == math.inf
 
 
 def test_what_is_not_known_says_what_to_do() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.benchmarks.certify.monitor import Runs, first_alarms, steady
 from triage.bets import FLOOR, Promise, bets, shared, threshold
-from triage.detection import audits_to_detect, days_to_detect
+from triage.detection import audits_to_detect
 from triage.monitor import EPOCH, State, interval, last_good, restart, start, update
 
 PROMISE = Promise(0.05, 0.05, 5_000)
@@ -161,10 +161,8 @@ def test_time_to_detect_is_that_of_the_simulation(fresh: bool) -> None:
     assert audits_to_detect(PROMISE, 0.15, fresh=fresh) == pytest.approx(median, rel=0.15)
 
 
-def test_a_kept_promise_is_never_detected_and_days_follow_from_audits() -> None:
+def test_a_kept_promise_is_never_detected() -> None:
     assert audits_to_detect(PROMISE, 0.05) == math.inf
-    assert days_to_detect(100, firings_per_day=20, probability=0.1) == 50
-    assert days_to_detect(100, firings_per_day=20, probability=0) == math.inf
 
 
 def test_the_last_good_audit_is_the_one_before_the_change() -> None:
