@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
@@ -106,8 +107,13 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     await recorder.step()
     parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning, suspensions)
 
+    # A thread of its own: simulations and decoding fill the pool that the others share, and a poll that stands in line there
+    # for longer than `control_stale_s` sends every image to people.
+    polling = ThreadPoolExecutor(1, thread_name_prefix="control")
+    stack.callback(polling.shutdown)
+
     async def poll() -> None:
-        await asyncio.to_thread(sites.poll)
+        await asyncio.get_running_loop().run_in_executor(polling, sites.poll)
         for site in sites.sites:
             if site.bundle:
                 manifest = site.bundle.manifest
