@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model_store import decision, keys, rules, signing
+from model_store import decision, keys, rules
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import Rules
-from training import absence, data, ledger, report, sequence, tuning
+from training import absence, data, ledger, sequence, tuning
 from training.data import DataSet
 from training.images import UNKNOWN
+from training.issuing import issue
 from training.points import above, chunks, free
 from training.recipe import Certification, Recipe
 from training.refusals import refuse
@@ -60,19 +61,7 @@ def run(bundle: Bundle, recipe: Recipe, out: Path, dataset: DataSet | None = Non
     act = ledger.record(out, "certify", chosen, use, radius)  # before any rules exist: what proved something is spent
     attempt = ledger.attempt(out, act)
     made = certify(bundle, recipe, dataset.counts("train"), tune, evidence, act.when, attempt)
-    signing.write(rules.write(out, made), signing.sign(made, signer))
-    report.write(
-        bundle,
-        f"certificate-{made.digest.removeprefix('sha256:')[:12]}",
-        {
-            "digest": made.digest,
-            "refused": evidence.refused,
-            "outside": dict(dataset.outside),
-            "attempt": attempt,
-            "risk": ledger.risk(out, bundle.digest),
-            "rules": made.model_dump(mode="json"),
-        },
-    )
+    issue(bundle, made, out, signer, attempt, refused=evidence.refused, outside=dict(dataset.outside))
     return made
 
 

@@ -78,7 +78,7 @@ def run(bundle: Bundle, rules: Rules, recipe: Recipe, dataset: DataSet | None = 
     """Scores the test images, decides, and writes a report beside the bundle."""
     dataset = dataset or data.load(recipe, bundle=bundle)
     found = evaluate(bundle, rules, score(bundle, dataset.parts["test"], rules.provider, "testing"))
-    report.write(bundle, f"test-{rules.digest.removeprefix('sha256:')[:12]}", found.to_dict())
+    report.write(bundle, report.of_rules("test", rules), found.to_dict())
     return found
 
 

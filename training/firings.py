@@ -13,12 +13,11 @@ import numpy as np
 
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
-from model_store.rules import Certificate, ClassRule, Rules, rule_hash
+from model_store.rules import ClassRule, Rules
 from training import lacks, sampling, sequence, tuning
-from training.binomial import lower_bound
 from training.certify import halved
 from training.gathered import Evidence
-from training.images import fingerprint
+from training.issuing import certificate, particulars
 from training.points import above, free
 from training.recipe import Certification
 from training.score import Scores
@@ -64,33 +63,15 @@ def certify(
             thresholds = tried.threshold[tried.start :]
             tested = sequence.presence(thresholds, *points.counts(k, thresholds), target, level)
             if tested.threshold is not None:
-                threshold = float(tested.threshold)
-                certificate = Certificate(
-                    target=target,
-                    delta=tests.delta,
-                    attempted=tests.shared_by,
-                    firings=tested.firings,
-                    errors=tested.errors,
-                    bound=lower_bound(tested.firings, tested.errors, level),
-                    images=len(evidence),
-                    drawn="firings",
-                    firing_share=None if each.share is None else each.share * tested.firings / len(evidence),
-                    images_from=each.since,
-                    attempt=attempt,
-                    sites=old.sites,
-                    provider=old.provider,
-                    precision=old.precision,
-                    rule=rule_hash(old.ground, "fires", label, threshold),
-                    data_fingerprint=fingerprint(evidence.images),
-                    certified_at=now,
-                    valid_until=now + datetime.timedelta(days=knobs.valid_days),
-                )
+                said = particulars(knobs, old.sites, old.provider, old.precision, evidence, now, attempt)
+                share = None if each.share is None else each.share * tested.firings / len(evidence)
+                said |= {"drawn": "firings", "firing_share": share, "images_from": each.since}
                 classes[label] = ClassRule(
                     state="automatic",
-                    threshold=threshold,
+                    threshold=float(tested.threshold),
                     veto=rule.veto,
                     absent_below=rule.absent_below,
-                    certificate=certificate,
+                    certificate=certificate(tests, k, tested, old.ground, label, **said),
                     absence=rule.absence,
                 )
                 continue
@@ -99,8 +80,8 @@ def certify(
         again = rule.sampling
         if len(tried.threshold):
             again = again.model_copy(update={"reads": sampling.reads(again, tried, target, later)})
-        said = f"after {len(evidence)} blind readings: {missing}"
-        classes[label] = rule.model_copy(update={"lacks": said, "sampling": again})
+        lacking = f"after {len(evidence)} blind readings: {missing}"
+        classes[label] = rule.model_copy(update={"lacks": lacking, "sampling": again})
     made = Rules(**{**{name: getattr(old, name) for name in Rules.model_fields}, "classes": classes})
     made.check_fits(bundle.digest, bundle.manifest)
     return made

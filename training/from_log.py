@@ -20,17 +20,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store import keys, rules, signing
+from model_store import keys, rules
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError
 from model_store.rules import Rules
-from training import data, ledger, report
+from training import data, ledger
 from training.certify import halved
 from training.data import DataSet
 from training.errors import DataError
 from training.firings import certify, plan
 from training.gathered import Looks, evidence, here, kin
 from training.images import fingerprint
+from training.issuing import issue
 from training.readings import read, readings
 from training.recipe import Recipe
 from training.score import score
@@ -104,24 +105,12 @@ def run(
     act = ledger.record(out, "certify", used, use, looks.radius)
     attempt = ledger.attempt(out, act)
     made = certify(bundle, recipe.certification, old, tune, proof, act.when, attempt)
-    signing.write(rules.write(out, made), signing.sign(made, signer))
     told = _told(taken, tested, passed_over, looks)
-    report.write(
-        bundle,
-        f"certificate-{made.digest.removeprefix('sha256:')[:12]}",
-        {
-            "digest": made.digest,
-            "from_log": {
-                label: {"reads": each.reads, "settled": each.settled, "tested": label in tested}
-                for label, each in taken.items()
-            },
-            "attempt": attempt,
-            "passed_over": dict(passed_over),
-            "told": list(told),
-            "risk": ledger.risk(out, bundle.digest),
-            "rules": made.model_dump(mode="json"),
-        },
-    )
+    states = {
+        label: {"reads": each.reads, "settled": each.settled, "tested": label in tested}
+        for label, each in taken.items()
+    }
+    issue(bundle, made, out, signer, attempt, from_log=states, passed_over=dict(passed_over), told=list(told))
     return Made(made, told)
 
 

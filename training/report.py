@@ -8,11 +8,17 @@ from typing import Any
 
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError
+from model_store.rules import Rules
 
 
 def folder(bundle: Bundle) -> Path:
     """Where a bundle's reports lie; it may not exist yet."""
     return bundle.folder.with_name(bundle.folder.name + ".report")
+
+
+def of_rules(what: str, rules: Rules) -> str:
+    """The name of a report on rules: `certificate-...`, `test-...`."""
+    return f"{what}-{rules.digest.removeprefix('sha256:')[:12]}"
 
 
 def write(bundle: Bundle, what: str, values: dict[str, Any]) -> Path:

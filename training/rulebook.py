@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from model_store.bundle import Bundle
-from model_store.certificates import AbsenceCertificate, Certificate, ground_hash, rule_hash
+from model_store.certificates import AbsenceCertificate, ground_hash, rule_hash
 from model_store.decision import DecisionTable
 from model_store.rules import NO_VETO, ClassRule, Rules
 from training import lacks, sampling
 from training.binomial import lower_bound
-from training.images import UNKNOWN, fingerprint
+from training.images import UNKNOWN
+from training.issuing import certificate, particulars
 from training.points import unlooked
 from training.recipe import Recipe
 from training.score import Scores
@@ -67,16 +68,9 @@ class Rulebook:
             conditions=knobs.conditions,
             vetoes={label: vetoes.get(label, NO_VETO) for label in manifest.labels.ids},
         )
-        common: dict[str, Any] = {
-            "images": len(self.evidence),
-            "sites": knobs.sites,
-            "provider": knobs.provider,
-            "precision": manifest.precision,
-            "data_fingerprint": fingerprint(self.evidence.images),
-            "attempt": self.attempt,
-            "certified_at": self.now,
-            "valid_until": self.now + datetime.timedelta(days=knobs.valid_days),
-        }
+        common = particulars(
+            knobs, knobs.sites, knobs.provider, manifest.precision, self.evidence, self.now, self.attempt
+        )
         column = {head: k for k, head in enumerate(manifest.heads)}
         classes = {}
         for label in manifest.labels.ids:
@@ -108,19 +102,9 @@ class Rulebook:
             said = lacks.presence(tried, tested, target, level) + self._unlooked(tested, tried, k)
             said += sampling.says(drawn, tried, len(self.tune))
             return {"state": "assist", "sampling": drawn, "lacks": said}
-        threshold = float(tested.threshold)
-        certificate = Certificate(
-            **common,
-            target=target,
-            delta=self.tests.delta,
-            attempted=self.tests.shared_by,
-            firings=tested.firings,
-            errors=tested.errors,
-            bound=lower_bound(tested.firings, tested.errors, level),
-            firing_share=tested.firings / len(self.evidence),
-            rule=rule_hash(ground, "fires", label, threshold),
-        )
-        return {"state": "automatic", "threshold": threshold, "certificate": certificate}
+        share = tested.firings / len(self.evidence)
+        proof = certificate(self.tests, k, tested, ground, label, firing_share=share, **common)
+        return {"state": "automatic", "threshold": float(tested.threshold), "certificate": proof}
 
     @cached_property
     def _later(self) -> float:
@@ -155,7 +139,7 @@ class Rulebook:
             said = lacks.absent(found.tested if found else None, self.tests.absence, k)
             return {"lacks": f"{lacked}; {said}" if lacked else said}
         plan, tested, below = self.tests.absence, found.tested, float(found.tested.below)
-        certificate = AbsenceCertificate(
+        proof = AbsenceCertificate(
             **common,
             target=plan.target,
             delta=plan.delta,
@@ -168,7 +152,7 @@ class Rulebook:
             absent_share=found.called,
             rule=rule_hash(ground, "absent", label, below),
         )
-        return {"absent_below": below, "absence": certificate}
+        return {"absent_below": below, "absence": proof}
 
 
 def floor(bundle: Bundle) -> float:
