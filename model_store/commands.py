@@ -17,8 +17,6 @@ from model_store import rules as rule_files
 from model_store.errors import DocumentError, ModelStoreError
 from model_store.rules import Rules
 
-_PREFIX = 8
-"""Digits of a digest that are enough to name rules, where no others begin with them."""
 _data = click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), envvar="TRIAGE_DATA", default=Path("data"),
     show_default=True, help="Data folder.",
@@ -55,7 +53,7 @@ def show(name: str, data: Path, trusted: Path | None, as_json: bool) -> None:
         path = _found(name, data)
         made = rule_files.read(path)
         says = _signed(made, path, trusted or keys.trusted_folder(data))
-    ended = made.valid_until is not None and made.valid_until <= datetime.datetime.now(datetime.UTC)
+    ended = made.ended(datetime.datetime.now(datetime.UTC))
     if as_json:
         until = made.valid_until.isoformat() if made.valid_until else None
         found = {"digest": made.digest, "signature": says, "valid_until": until, "expired": ended}
@@ -89,7 +87,7 @@ def verify(name: str, data: Path, trusted: Path | None) -> None:
         path = _found(name, data)
         made = rule_files.read(path)
         signing.check(made, path, trusted or keys.trusted_folder(data))
-    if made.valid_until is not None and made.valid_until <= datetime.datetime.now(datetime.UTC):
+    if made.ended(datetime.datetime.now(datetime.UTC)):
         raise click.ClickException(f"rules {made.digest[:19]} ended on {made.valid_until:%Y-%m-%d}; certify again")
     signed = (
         f"signed by {signing.read(path).key}" if signing.needs_signature(made) else "allow nothing, need no signature"
@@ -136,17 +134,7 @@ def _found(name: str, data: Path) -> Path:
     """The file of rules by path, digest, or the first digits of a digest. Raises DocumentError."""
     if Path(name).is_file():
         return Path(name)
-    digits = name.removeprefix("sha256:")
-    if not (set(digits) <= set("0123456789abcdef") and _PREFIX <= len(digits) <= 64):
-        raise DocumentError(
-            f"{name}: no such file, and no digest; give a rules file, or {_PREFIX} or more hex digits of one"
-        )
-    matches = sorted((data / "rules").glob(f"{digits}*.json"))
-    if len(matches) > 1:
-        raise DocumentError(f"{name} begins {len(matches)} digests in {data / 'rules'}; give more digits")
-    if not matches:
-        raise DocumentError(f"{data / 'rules'} holds no rules {name}; certify a bundle, or name another --data")
-    return matches[0]
+    return rule_files.locate(data, name)
 
 
 def _signed(made: Rules, path: Path, folder: Path) -> str:

@@ -29,6 +29,8 @@ from model_store.manifest import Manifest
 ClassState = Literal["automatic", "assist", "human"]
 NO_VETO = 2.0
 """Above every probability: this class never stops another from firing."""
+ENOUGH = 8
+"""Digits of a digest that name rules where no others begin with them."""
 
 
 class Sampling(BaseModel):
@@ -146,6 +148,10 @@ class Rules(BaseModel):
         ]
         return min(ends, default=None)
 
+    def ended(self, at: datetime.datetime) -> bool:
+        """Whether a certificate had ended by then; never of rules without one."""
+        return self.valid_until is not None and self.valid_until <= at
+
     def content(self) -> bytes:
         """The canonical bytes that the digest is of. Defaults stay out: one that a later version adds changes no digest."""
         meaning = {"schema_version": self.schema_version, **self.model_dump(mode="json", exclude_defaults=True)}
@@ -233,12 +239,28 @@ def read(path: Path) -> Rules:
 
 
 def find(data: Path, digest: str) -> Rules:
-    """The rules of a digest (`sha256:<hex>`) in a data folder. Raises DocumentError."""
-    return read(path_of(data, digest))
+    """The rules of a digest (`sha256:<hex>`), or of its first digits, in a data folder. Raises DocumentError."""
+    return read(locate(data, digest))
+
+
+def locate(data: Path, digest: str) -> Path:
+    """Where rules lie, by their digest or, where no others begin so, by its first ENOUGH digits or more.
+
+    Raises DocumentError when it is no digest, or the beginning of none or of several.
+    """
+    digits = digest.removeprefix("sha256:")
+    if not re.fullmatch(f"[0-9a-f]{{{ENOUGH},63}}", digits):
+        return path_of(data, digest)
+    matches = sorted((data / "rules").glob(f"{digits}*.json"))
+    if len(matches) > 1:
+        raise DocumentError(f"{digest} begins {len(matches)} digests in {data / 'rules'}; give more digits")
+    if not matches:
+        raise DocumentError(f"{data / 'rules'} holds no rules {digest}; certify a bundle, or name another --data")
+    return matches[0]
 
 
 def path_of(data: Path, digest: str) -> Path:
-    """Where rules of a digest are kept. Raises DocumentError when it is none."""
+    """Where rules of a whole digest are kept. Raises DocumentError when it is none."""
     if not re.fullmatch("(sha256:)?[0-9a-f]{64}", digest):  # it may come from a URL and must not become a path
-        raise DocumentError(f"{digest[:80]!r} is no digest of rules; give sha256: and 64 hex digits")
+        raise DocumentError(f"{digest[:80]!r} is no digest of rules; give {ENOUGH} or more of its hex digits")
     return data / "rules" / f"{digest.removeprefix('sha256:')}.json"

@@ -122,7 +122,7 @@ def _rules(rules: Rules, now: datetime.datetime) -> dict[str, Any]:
         "typicality_floor": rules.typicality_floor,
         "conditions": [condition.told() for condition in rules.conditions],
         "valid_until": until.isoformat() if until else None,
-        "ended": until is not None and until <= now,
+        "ended": rules.ended(now),
     }
 
 

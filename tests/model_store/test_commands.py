@@ -128,9 +128,10 @@ def test_rules_that_were_edited_cannot_be_signed(tmp_path: Path, made: Rules) ->
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("sha256:" + "0" * 64, "holds no rules sha256:0000"),
-        ("red", "red: no such file, and no digest; give a rules file, or 8 or more hex digits of one"),
-        ("*", "*: no such file, and no digest"),
+        ("sha256:" + "0" * 64, "certify the bundle, or name an existing rules file"),
+        ("0000000000", "holds no rules 0000000000; certify a bundle"),
+        ("red", "'red' is no digest of rules; give 8 or more of its hex digits"),
+        ("*", "'*' is no digest of rules"),
     ],
 )
 def test_rules_that_are_not_there(tmp_path: Path, made: Rules, name: str, says: str) -> None:

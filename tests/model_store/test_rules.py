@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 from pathlib import Path
@@ -149,12 +150,30 @@ def test_a_copy_never_keeps_the_digest_of_its_original(rules: Rules) -> None:
     assert rules.model_copy(deep=True).digest == rules.digest
 
 
+def test_a_few_digits_name_rules_where_no_others_begin_with_them(tmp_path: Path, rules: Rules) -> None:
+    path, digits = store.write(tmp_path, rules), rules.digest.removeprefix("sha256:")
+    assert store.find(tmp_path, digits[:8]) == store.find(tmp_path, "sha256:" + digits[:63]) == rules
+    (path.with_stem(digits[:8] + "0" * 56)).write_bytes(b"")
+    with pytest.raises(DocumentError, match="begins 2 digests"):
+        store.find(tmp_path, digits[:8])
+    with pytest.raises(DocumentError, match="holds no rules 00000000"):
+        store.find(tmp_path, "00000000")
+
+
+def test_rules_have_ended_from_the_end_of_their_first_certificate_on(rules: Rules) -> None:
+    assert rules.valid_until is not None
+    assert rules.ended(rules.valid_until)
+    assert not rules.ended(rules.valid_until - datetime.timedelta(microseconds=1))
+
+
 def test_rules_that_are_not_there_say_what_to_do(tmp_path: Path, rules: Rules) -> None:
     with pytest.raises(DocumentError, match="certify the bundle, or name an existing rules file"):
         store.find(tmp_path, rules.digest)
 
 
-@pytest.mark.parametrize("digest", ["sha256:../../secret", "../secret", "", "sha256:" + "A" * 64, "sha256:" + "1" * 63])
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../secret", "../secret", "", "sha256:" + "A" * 64, "sha256:" + "1" * 65, "1" * 7]
+)
 def test_a_digest_that_is_none_never_becomes_a_path(tmp_path: Path, digest: str) -> None:
     (tmp_path / "secret.json").write_text('"password"')
     with pytest.raises(DocumentError) as caught:
