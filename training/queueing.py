@@ -10,8 +10,8 @@ Systems I, 1975, section 3.5:
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator
 
 
 def busy(people: int, load: float) -> float:
@@ -20,15 +20,15 @@ def busy(people: int, load: float) -> float:
         return 0.0
     if people <= load:
         return 1.0
-    for count, blocked in enumerate(_blocked(load)):
-        if count == people:
-            return _waits(people, load, blocked)
-    raise AssertionError("the recursion has no end")
+    blocked = 1.0  # Erlang's B for 0, 1, 2, ... people: a recursion without the factorials that would overflow
+    for count in range(1, people + 1):
+        blocked = load * blocked / (count + load * blocked)
+    return blocked / (1 - load / people * (1 - blocked))
 
 
 def late(people: int, load: float, seconds: float, wait: float) -> float:
     """Share of items that wait longer than `wait` seconds for somebody, at `seconds` of reading each."""
-    return busy(people, load) * _decay(people, load, seconds, wait)
+    return busy(people, load) * math.exp(-max(people - load, 0.0) * wait / seconds)
 
 
 def people_needed(per_hour: float, seconds: float, wait: float, share: float) -> int:
@@ -36,24 +36,11 @@ def people_needed(per_hour: float, seconds: float, wait: float, share: float) ->
     load = per_hour * seconds / 3600
     if load <= 0:
         return 0
-    for people, blocked in enumerate(_blocked(load)):
-        if people > load and _waits(people, load, blocked) * _decay(people, load, seconds, wait) <= 1 - share:
-            return people
-    raise AssertionError("the recursion has no end")
 
+    def enough(people: int) -> bool:
+        return late(people, load, seconds, wait) <= 1 - share
 
-def _blocked(load: float) -> Iterator[float]:
-    """Erlang's B for 0, 1, 2, ... people: a recursion without the factorials that would overflow."""
-    blocked, people = 1.0, 0
-    while True:
-        yield blocked
-        people += 1
-        blocked = load * blocked / (people + load * blocked)
-
-
-def _waits(people: int, load: float, blocked: float) -> float:
-    return blocked / (1 - load / people * (1 - blocked))
-
-
-def _decay(people: int, load: float, seconds: float, wait: float) -> float:
-    return math.exp(-max(people - load, 0.0) * wait / seconds)
+    most = math.floor(load) + 1
+    while not enough(most):
+        most *= 2
+    return bisect.bisect_left(range(most), True, key=enough)  # one more person never makes anybody wait longer
