@@ -18,11 +18,12 @@ from model_store.errors import ModelStoreError
 from triage import evidence, monitor, standing_changes, thresholds
 from triage.bets import Promise
 from triage.claims import Proof
-from triage.control import Control, Site
+from triage.control import Control
 from triage.errors import Unavailable
 from triage.evidence import Evidence
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics
+from triage.opened_site import Site
 from triage.recorder import Recorder
 from triage.redis_audits import Class, RedisAudits, Stored
 from triage.redis_reviews import RedisReviews

@@ -10,107 +10,32 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from model_store import files
-from model_store.bundle import Bundle
-from model_store.decision import DecisionTable
 from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
-from model_store.rules import Rules, assist_rules
+from model_store.rules import assist_rules
 from triage import documents, standing, validity
 from triage.catalog import Catalog
-from triage.claims import Proof, certified, label_of, unwatched
+from triage.claims import label_of
 from triage.documents import etag
 from triage.errors import NotFound
-from triage.exposure import Exposure, exposure, unseen
+from triage.exposure import unseen
 from triage.ids import now_us
-from triage.site_document import SiteDocument, promised
+from triage.opened_site import Site
+from triage.site_document import SiteDocument
 from triage.standing import Standing
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 Name = Annotated[str, Field(pattern=_NAME.pattern)]
 """Of a project or a site: it stands in paths, lease tokens and Redis keys."""
 _STORED_ONLY = ImageSpec(height=1, width=1)
-_NOTHING = Standing()
-
-
-@dataclass(frozen=True)
-class Site:
-    """A site's document with everything it names, opened and checked."""
-
-    project: str
-    name: str
-    document: SiteDocument
-    etag: str
-    labels: LabelSchema
-    image: ImageSpec
-    bundle: Bundle | None = None
-    rules: Rules | None = None
-    table: DecisionTable | None = None
-    """Under the suspensions in force."""
-    table_unsuspended: DecisionTable | None = None
-    standing: Standing | None = _NOTHING
-    """None: it was never readable, and until it is no class answers."""
-    suspended: frozenset[str] = frozenset()
-    """In force: by the document, by the monitor, or by an operator."""
-
-    @cached_property
-    def proofs(self) -> dict[str, Proof]:
-        """The proof of each claim that may be made here."""
-        return certified(self.rules)
-
-    @property
-    def unwatched(self) -> tuple[str, ...]:
-        """Claims of absence that nobody can watch."""
-        return unwatched(self.rules)
-
-    def exposures(self) -> dict[str, Exposure]:
-        """How long a fault of each automatic class would go unseen."""
-        policy, proofs = self.document.audit, self.proofs
-        return {
-            label: exposure(
-                proof, promised(proof, policy, len(proofs)), policy.labels.get(label_of(label), policy.probability),
-                policy.images_per_day, policy.max_days_to_detect,
-            )
-            for label, proof in proofs.items()
-        }  # fmt: skip
-
-    def unseen(self) -> list[str]:
-        """Why it should not be live: the classes whose faults would go unseen for longer than it allows, in words."""
-        document = self.document
-        if document.mode != "live" or document.audit.images_per_day is None:
-            return []
-        found = (
-            unseen(label, each, document.audit.max_days_to_detect)
-            for label, each in self.exposures().items()
-            if not {label, label_of(label)} & set(document.suspended)
-        )
-        return [told for told in found if told]
-
-    def suspended_at(self, now: int) -> frozenset[str]:
-        """The classes that may not answer at a moment."""
-        by_standing = (
-            frozenset((*self.proofs, *self.unwatched))
-            if self.standing is None
-            else self.standing.suspended(self.proofs, now)
-        )
-        return by_standing | frozenset(self.document.suspended)
-
-    def standing_as(self, found: Standing | None, now: int) -> Site:
-        """The same site under another standing; itself when nothing is different."""
-        stood = self if found is self.standing else replace(self, standing=found)
-        suspended = stood.suspended_at(now)
-        if suspended == stood.suspended:
-            return stood
-        table = stood.table_unsuspended and stood.table_unsuspended.without(suspended)
-        return replace(stood, suspended=suspended, table=table)
 
 
 @dataclass
@@ -257,7 +182,7 @@ class Control:
         new, and so is no part of `poll`, whose age lets everything go to people."""
         for (project, name), site in list(self._sites.items()):
             if self._judged.get((project, name), ("", ""))[0] != site.etag:
-                self._judged[project, name] = site.etag, "; ".join(site.unseen())
+                self._judged[project, name] = site.etag, "; ".join(unseen(site.proofs, site.document))
 
     def _told(self, site: Site, problems: dict[str, str]) -> None:
         tag, told = self._judged.get((site.project, site.name), ("", ""))
@@ -274,7 +199,7 @@ class Control:
             raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
 
     def open(self, project: str, name: str, content: bytes) -> Site:
-        """The site that a document describes. Raises ModelStoreError naming what does not fit."""
+        """The site that a document describes, under no suspension yet. Raises ModelStoreError naming what does not fit."""
         try:
             document = SiteDocument.model_validate_json(content)
         except ValidationError as error:
@@ -282,10 +207,7 @@ class Control:
         if document.model is None:
             if document.labels is None:
                 raise ModelStoreError(f"site {project}/{name}: without a model it needs labels; add one of the two")
-            return Site(
-                project, name, document, etag(content), document.labels, _STORED_ONLY,
-                suspended=frozenset(document.suspended),
-            )  # fmt: skip
+            return Site(project, name, document, etag(content), document.labels, _STORED_ONLY)
         bundle = self.catalog.bundle(document.model)
         if document.rules is None:
             rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
@@ -301,7 +223,7 @@ class Control:
             )
         return Site(
             project, name, document, etag(content), bundle.manifest.labels, bundle.manifest.image,
-            bundle, rules, table.without(frozenset(document.suspended)), table, suspended=frozenset(document.suspended),
+            bundle, rules, table, table,
         )  # fmt: skip
 
     def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
@@ -312,11 +234,11 @@ class Control:
         """
         path = self.folder / "projects" / project / "sites" / f"{name}.json"
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
-        if told := self.open(project, name, content).unseen():  # may take seconds: before anybody has to wait for it
+        site = self.open(project, name, content)
+        if told := unseen(site.proofs, document):  # may take seconds: before anybody has to wait for it
             raise ModelStoreError(f"site {project}/{name}: {told[0]}")
         with self._changing, documents.changing(path):
             before = documents.check_etag(path, if_match, f"{project}/{name}")
-            site = self.open(project, name, content)
             self._check_labels(site)
             self._check_conditions(site)
             files.replace(path, content)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triage.bets import Promise
-from triage.claims import Proof, share
+from triage.claims import Proof, label_of, share
 from triage.detection import audits_to_detect
+from triage.site_document import AuditPolicy, SiteDocument, promised
 
 FAULT = 3
 """Times the promised error: the fault that is asked about."""
@@ -49,7 +51,31 @@ def exposure(proof: Proof, promise: Promise, probability: float, images_per_day:
     return Exposure(found, probability_for=needed, declared=True)
 
 
-def unseen(label: str, found: Exposure, limit: float) -> str | None:
+def exposures(proofs: Mapping[str, Proof], policy: AuditPolicy) -> dict[str, Exposure]:
+    """Of each claim that may be made at a site."""
+    return {
+        label: exposure(
+            proof, promised(proof, policy, len(proofs)), policy.labels.get(label_of(label), policy.probability),
+            policy.images_per_day, policy.max_days_to_detect,
+        )
+        for label, proof in proofs.items()
+    }  # fmt: skip
+
+
+def unseen(proofs: Mapping[str, Proof], document: SiteDocument) -> list[str]:
+    """Why a site should not be live: the classes whose faults would go unseen for longer than it allows, in words."""
+    policy = document.audit
+    if document.mode != "live" or policy.images_per_day is None:
+        return []
+    found = (
+        told_of(label, each, policy.max_days_to_detect)
+        for label, each in exposures(proofs, policy).items()
+        if not {label, label_of(label)} & set(document.suspended)
+    )
+    return [each for each in found if each]
+
+
+def told_of(label: str, found: Exposure, limit: float) -> str | None:
     """Why a site with this class should not be live, and what to change. None where it may be, and where nobody said how many
     images come."""
     if not found.declared or (found.days is not None and found.days <= limit):

@@ -23,10 +23,11 @@ from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
 from triage import answers, audits, drawing, policy
 from triage.audits import Chances
-from triage.control import Control, Site
+from triage.control import Control
 from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics, Stage
+from triage.opened_site import Site
 from triage.ports import Blobs, Classifier
 from triage.recorder import Recorder
 from triage.review import queue_of

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from model_store.record import EventRecord
 from triage import standing_changes
 from triage.claims import label_of
-from triage.control import Control, Site
+from triage.control import Control
 from triage.errors import Conflict, Invalid, PreconditionFailed
 from triage.ids import derived_id, now_us
+from triage.opened_site import Site
 from triage.recall import Doubt, Recalls
 from triage.recorder import Recorder
 from triage.standing import ClassStanding, Recall, Standing

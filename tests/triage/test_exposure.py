@@ -15,7 +15,7 @@ from triage.bets import Promise
 from triage.catalog import Catalog
 from triage.control import Control
 from triage.detection import audits_to_detect
-from triage.exposure import Exposure, exposure, unseen
+from triage.exposure import Exposure, exposure, told_of
 from triage.site_document import SiteDocument
 
 PROMISE = Promise(0.05, 0.05, 600)
@@ -45,11 +45,11 @@ def test_what_is_not_known_says_what_to_do() -> None:
     assert "declare in audit.images_per_day how many images come each day" in undeclared.why
     unknown = days(bundles.certificate(**RARE))
     assert unknown.days is None
-    told = unseen("red", unknown, 90)
+    told = told_of("red", unknown, 90)
     assert told is not None
     assert "does not tell on which share of images it fires" in told
     assert told.endswith("certify it again, or name it in suspended")
-    assert unseen("red", undeclared, 90) is None, "told, not refused"
+    assert told_of("red", undeclared, 90) is None, "told, not refused"
 
 
 @pytest.fixture

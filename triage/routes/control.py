@@ -11,6 +11,7 @@ from model_store.errors import ModelStoreError
 from model_store.record import EventRecord
 from triage.control import Name
 from triage.errors import NotFound, PreconditionFailed
+from triage.exposure import exposures
 from triage.ids import new_id, now_us
 from triage.parts import Parts
 from triage.routes.replies import authorize, json_reply
@@ -56,9 +57,9 @@ async def put(
             detail={"document": body.model_dump_json(exclude_defaults=True), "before": before or ""}, at=now_us(),
         )
     )  # fmt: skip
-    exposures = await asyncio.to_thread(changed.exposures)
-    unseen = {label: found.told() for label, found in exposures.items()}
-    return json_reply({**changed.document.model_dump(), "days_to_detect": unseen}, headers={"ETag": changed.etag})
+    exposed = await asyncio.to_thread(exposures, changed.proofs, changed.document.audit)
+    days = {label: found.told() for label, found in exposed.items()}
+    return json_reply({**changed.document.model_dump(), "days_to_detect": days}, headers={"ETag": changed.etag})
 
 
 @router.get("/models/{name}/{version}", responses={404: {"model": Problem}})

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from triage import evidence, monitor
 from triage.answers import when
 from triage.claims import is_absence, label_of, target
-from triage.control import Site
 from triage.evidence import Evidence
+from triage.exposure import exposures
+from triage.opened_site import Site
 from triage.parts import Parts
 from triage.redis_audits import Class, RedisAudits
 from triage.review import queue_of
@@ -46,7 +47,7 @@ async def show(request: Request, project: str, site: str) -> Response:
     a fault would go unseen."""
     parts: Parts = request.app.state.parts
     found = parts.control.site(project, site)
-    exposures = await asyncio.to_thread(found.exposures)
+    exposed = await asyncio.to_thread(exposures, found.proofs, found.document.audit)
     audits, classes = RedisAudits(parts.reviews), [Class(site, label) for label in found.proofs]
     queue = queue_of(project)
     pending = await audits.waiting(queue, classes) if classes else []
@@ -54,7 +55,7 @@ async def show(request: Request, project: str, site: str) -> Response:
     rows = [
         {
             **_row(found, of.label, evidence.unpack(each.body)), "pending": waiting,
-            "days_to_detect": exposures[of.label].told(),
+            "days_to_detect": exposed[of.label].told(),
         }
         for of, each, waiting in zip(classes, stored, pending, strict=True)
     ]  # fmt: skip
