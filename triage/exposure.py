@@ -54,11 +54,11 @@ def exposure(proof: Proof, promise: Promise, probability: float, images_per_day:
 def exposures(proofs: Mapping[str, Proof], policy: AuditPolicy) -> dict[str, Exposure]:
     """Of each claim that may be made at a site."""
     return {
-        label: exposure(
-            proof, promised(proof, policy, len(proofs)), policy.labels.get(label_of(label), policy.probability),
-            policy.images_per_day, policy.max_days_to_detect,
+        claim: exposure(
+            proof, promised(proof, policy, len(proofs)), policy.chances.of(claim), policy.images_per_day,
+            policy.max_days_to_detect,
         )
-        for label, proof in proofs.items()
+        for claim, proof in proofs.items()
     }  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
 from triage import answers, audits, drawing, policy
-from triage.audits import Chances
 from triage.control import Control
 from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
@@ -202,7 +201,7 @@ def decided(
     )
     sampled = drawing.sampled(site.table, probability, typicality)
     chance = drawing.chance(
-        _chances(site),
+        site.document.audit.chances,
         snapshot,
         routing.route,
         unsuspended.route,
@@ -223,11 +222,6 @@ def decided(
         timings_ms={"decode": scores.decode_ms, "run": scores.run_ms},
         absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
     )  # fmt: skip
-
-
-def _chances(site: Site) -> Chances:
-    declared = site.document.audit
-    return Chances(audit=declared.probability, suspended=declared.suspended, labels=declared.labels)
 
 
 def _drawn(record: PredictionRecord, chance: dict[str, float], u: float) -> PredictionRecord:

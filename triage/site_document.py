@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.labels import LabelSchema
+from triage.audits import Chances
 from triage.bets import Promise, shared
 from triage.claims import Proof, target
 
@@ -35,6 +36,10 @@ class AuditPolicy(BaseModel):
     """Expected here (cases, where images come in cases: a case is evidence once); tells how long a fault would go unseen."""
     max_days_to_detect: Annotated[float, Field(gt=0)] = 90.0
     """A site whose faults would go unseen for longer is not let go live, once `images_per_day` is declared."""
+
+    @property
+    def chances(self) -> Chances:
+        return Chances(audit=self.probability, suspended=self.suspended, labels=self.labels)
 
 
 class SiteDocument(BaseModel):

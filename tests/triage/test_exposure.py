@@ -13,10 +13,11 @@ from tests import bundles
 from tests.services import Data
 from triage.bets import Promise
 from triage.catalog import Catalog
+from triage.claims import Proof
 from triage.control import Control
 from triage.detection import audits_to_detect
-from triage.exposure import Exposure, exposure, told_of
-from triage.site_document import SiteDocument
+from triage.exposure import Exposure, exposure, exposures, told_of
+from triage.site_document import AuditPolicy, SiteDocument
 
 PROMISE = Promise(0.05, 0.05, 600)
 RARE = {"drawn": "firings", "images": 200}
@@ -37,6 +38,21 @@ def test_a_rare_class_s_own_share_tells_its_days() -> None:
     assert days(bundles.certificate(firing_share=SHARE)).days == known.days
     assert days(bundles.certificate(**RARE, firing_share=0)).days == math.inf
     assert exposure(bundles.certificate(images=500), PROMISE, 0, 1_000, 90).days == math.inf
+
+
+def test_a_claim_s_days_are_those_of_the_chance_it_is_drawn_with() -> None:
+    proofs: dict[str, Proof] = {"red": bundles.certificate(), "absent:red": bundles.absence(absent_share=0.5)}
+
+    def told(**labels: float) -> dict[str, float | None]:
+        policy = AuditPolicy(probability=0.5, labels=labels, images_per_day=1_000, horizon=600)
+        return {claim: each.days for claim, each in exposures(proofs, policy).items()}
+
+    before, halved, own = told(), told(red=0.25), told(red=0.25, **{"absent:red": 0.125})
+    for claim, times in (("red", 2), ("absent:red", 4)):
+        days = before[claim]
+        assert days is not None
+        assert halved[claim] == pytest.approx(2 * days)
+        assert own[claim] == pytest.approx(times * days)
 
 
 def test_what_is_not_known_says_what_to_do() -> None:
