@@ -24,6 +24,7 @@ from model_store import bundle as bundles
 from model_store import rules as rule_files
 from model_store.errors import ModelStoreError
 from training import sample
+from triage.errors import SettingsError
 
 PORT = 8080
 WIDTH = 110
@@ -86,7 +87,7 @@ def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
                 f"Serving {name} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
             )
             _until_told_to_stop()
-    except (StartError, HandlersError, ModelStoreError) as error:
+    except (StartError, HandlersError, ModelStoreError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
 
 

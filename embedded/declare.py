@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import httpx
@@ -12,12 +11,13 @@ from model_store.errors import ModelStoreError
 from model_store.rules import Rules
 from triage.catalog import Catalog
 from triage.control import Control
+from triage.settings import Settings
 
 
 def declared(data: Path) -> str:
-    """The model of the site default/default in a data folder. Raises ModelStoreError with the mend."""
-    trusted = os.environ.get("TRIAGE_TRUSTED_KEYS")  # as the gateway that will be started reads it
-    control = Control(data / "control", Catalog(data, Path(trusted) if trusted else None))
+    """The model of the site default/default in a data folder. Raises ModelStoreError, SettingsError with the mend."""
+    trusted = Settings.load(data=data).trusted_folder  # as the gateway that will be started reads it
+    control = Control(data / "control", Catalog(data, trusted))
     control.poll()
     for site in control.sites:
         if (site.project, site.name) == ("default", "default") and site.document.model:

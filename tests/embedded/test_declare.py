@@ -42,6 +42,17 @@ def test_a_folder_says_what_it_serves(tmp_path: Path) -> None:
         declared(tmp_path / "nothing")
 
 
+def test_a_folder_is_read_as_its_gateway_will_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    services.make_data(tmp_path)
+    monkeypatch.setenv("TRIAGE_TRUSTED_KEYS", str(tmp_path / "nobody"))
+    with pytest.raises(ModelStoreError, match=r"cannot be served: .*nobody"):
+        declared(tmp_path)
+    monkeypatch.setenv("TRIAGE_LEASE_S", "0")
+    result = CliRunner().invoke(secondreader.main, ["up", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: TRIAGE_LEASE_S: ")
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:
     services.make_data(tmp_path)
     with (
