@@ -6,8 +6,6 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis import Redis
-
 from model_store.record import EventRecord
 from model_store.rules import ClassRule, Rules
 from tests import bundles
@@ -121,10 +119,3 @@ class Audited:
             if "red" in self.gateway.control.site("default", site).suspended:
                 return count
         raise AssertionError(f"no alarm after {at_most} wrong answers")
-
-
-def outcomes(redis: Redis) -> list[dict[str, Any]]:
-    import json
-
-    entries: Any = redis.xrange(f"sr:{{{QUEUE}}}:outcomes")
-    return [json.loads(fields[b"outcome"]) for _, fields in entries]

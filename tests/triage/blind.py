@@ -1,4 +1,4 @@
-"""Blind items for tests: a gateway that audits everything, and what its stream says."""
+"""Blind items for tests: a gateway that audits everything, and people who take them one by one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from model_store.record import Answer, VerdictRecord
+from tests.triage.auditing import ALL
 from tests.triage.gateway_parts import QUEUE, Wired
 from triage.review import Lease
-
-ALL = {"probability": 1, "suspended": 1}
 
 
 def declare(gateway: Wired, site: str = "default", **changes: Any) -> None:
@@ -32,11 +31,6 @@ async def read(gateway: Wired, reviewer: str, label: str, answer: Answer = "pres
     if answer != "present":
         given |= {each: "absent" for each in ("red", "green", "blue", "other") if each != label}
     return await gateway.desk.answer(lease.token, "labels", given, None, "")
-
-
-async def told(gateway: Wired) -> list[dict[str, Any]]:
-    """The outcome stream."""
-    return [msgspec.json.decode(body) for _, body in await gateway.reviews.outcomes(QUEUE, "0", 100)]
 
 
 async def final(gateway: Wired, prediction: str) -> dict[str, Any] | None:

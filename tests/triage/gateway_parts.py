@@ -84,6 +84,10 @@ class Wired:
         self.sent.append(view)
         return view
 
+    async def outcomes(self) -> list[dict[str, Any]]:
+        """What the outcome stream says, from its beginning."""
+        return [msgspec.json.decode(body) for _, body in await self.reviews.outcomes(QUEUE, "0", 10_000)]
+
     def journaled(self) -> list[Record]:
         return [record for _, record in read(self.journal.folder)]
 

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis import Redis
 
 from model_store.labels import Group, Label, LabelSchema
 from model_store.rules import ClassRule, Rules
 from tests import bundles
 from tests.services import Data
-from tests.triage.auditing import ALL, Audited, outcomes
+from tests.triage.auditing import ALL, Audited
 from tests.triage.gateway_parts import QUEUE, Wired
 from triage import audits, claims, standing_changes
 from triage.audit_key import audit_key
@@ -86,7 +85,7 @@ async def test_every_claim_of_an_answer_is_drawn_and_explained(audited: Audited)
     assert watch.promise.alpha == pytest.approx(0.05 / 6), "shared by all claims"
 
 
-async def test_a_label_that_is_overlooked_is_called_absent_no_more(audited: Audited, redis: Redis) -> None:
+async def test_a_label_that_is_overlooked_is_called_absent_no_more(audited: Audited) -> None:
     good = await audited.send(6, "black", "nothing")
     await audited.read()
     await audited.turn()
@@ -101,8 +100,10 @@ async def test_a_label_that_is_overlooked_is_called_absent_no_more(audited: Audi
     recalled = {each.subject for each in audited.events("recalled").values()}
     assert bad <= recalled
     assert len(recalled & set(good)) <= 1
-    assert {each["label"] for each in outcomes(redis) if each["type"] == "recall"} == {"absent:red"}
-    corrected = {each["prediction"]: each["final"] for each in outcomes(redis) if each["type"] == "correction"}
+    assert {each["label"] for each in await audited.gateway.outcomes() if each["type"] == "recall"} == {"absent:red"}
+    corrected = {
+        each["prediction"]: each["final"] for each in await audited.gateway.outcomes() if each["type"] == "correction"
+    }
     assert corrected.keys() == bad
     assert {tuple(each["labels"]) for each in corrected.values()} == {("red",)}
 
@@ -142,9 +143,7 @@ async def test_what_was_not_drawn_is_recalled_and_read(audited: Audited, data: D
     assert (waiting.item.prediction, waiting.item.purpose, waiting.item.drawn) == (quiet, "recall", ("absent:red",))
 
 
-async def test_without_the_share_it_is_read_and_corrected_and_not_watched(
-    audited: Audited, data: Data, redis: Redis
-) -> None:
+async def test_without_the_share_it_is_read_and_corrected_and_not_watched(audited: Audited, data: Data) -> None:
     data.declare(rules=rules(data, absent_share=None).digest, audit=ALL)
     audited.gateway.control.poll()
     site = audited.gateway.control.site("default", "default")
@@ -153,7 +152,7 @@ async def test_without_the_share_it_is_read_and_corrected_and_not_watched(
     (sent,) = await audited.send(1, "black", "red")
     await audited.read()
     await audited.turn()
-    assert [each["prediction"] for each in outcomes(redis) if each["type"] == "correction"] == [sent]
+    assert [each["prediction"] for each in await audited.gateway.outcomes() if each["type"] == "correction"] == [sent]
     assert await audited.evidence_or_none("absent:red") is None
 
 

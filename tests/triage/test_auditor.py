@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+
+import msgspec
 import pytest
 from redis import Redis
 
+from tests import bundles
 from tests.services import Data
-from tests.triage.auditing import Audited, declare, lenient, outcomes
+from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
 from triage import exact, standing_changes
+from triage.ids import new_id, now_us
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ async def test_one_reader_s_doubts_are_no_errors(audited: Audited) -> None:
     assert (found.audits, found.errors) == (12, 0)
 
 
-async def test_a_class_that_goes_bad_is_suspended_there_only(audited: Audited, redis: Redis) -> None:
+async def test_a_class_that_goes_bad_is_suspended_there_only(audited: Audited) -> None:
     good = await audited.send(8)
     await audited.read()
     await audited.turn()
@@ -79,11 +84,11 @@ async def test_a_class_that_goes_bad_is_suspended_there_only(audited: Audited, r
     subjects = {each.subject for each in recalled.values()}
     assert bad <= subjects
     assert len(subjects & set(good)) <= 1, "answers from before the last good evidence are not in doubt"
-    told = [each for each in outcomes(redis) if each["type"] == "recall"]
+    told = [each for each in await audited.gateway.outcomes() if each["type"] == "recall"]
     assert {each["prediction"] for each in told} == subjects
     assert len(told) == len(subjects)
     assert {each["recall"] for each in told} == {entry.recall.id}
-    corrected = [each for each in outcomes(redis) if each["type"] == "correction"]
+    corrected = [each for each in await audited.gateway.outcomes() if each["type"] == "correction"]
     assert {each["prediction"] for each in corrected} == bad
 
 
@@ -179,8 +184,6 @@ async def test_other_rules_begin_other_evidence(audited: Audited, data: Data) ->
     await audited.turn()
     newer = lenient(data, ("default", "ward"), target=0.9)
     stricter = newer.model_copy(update={"typicality_floor": 0.01})
-    from tests import bundles
-
     declare(data, bundles.signed(data.folder, bundles.sealed(stricter)), "default")
     audited.gateway.control.poll()
     await audited.turn()
@@ -194,8 +197,6 @@ async def test_other_rules_begin_other_evidence(audited: Audited, data: Data) ->
 
 
 async def test_a_certificate_from_images_after_the_suspension_ends_it(audited: Audited, data: Data) -> None:
-    import datetime
-
     await audited.until_suspended()
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
     declare(data, lenient(data, ("default", "ward"), certified_at=later), "default")
@@ -248,10 +249,6 @@ async def test_answers_from_before_every_gateway_knew_are_recalled_too(audited: 
     assert entry.recall.swept == {"test": "once"}
     standing = audited.gateway.control.site("default", "default")
     late = audited.gateway.predictions()[-1]
-    import msgspec
-
-    from triage.ids import new_id, now_us
-
     straggler = msgspec.structs.replace(late, id=new_id(), received_at=now_us(), drawn=())
     assert straggler.rules == (standing.rules and standing.rules.digest)
     await audited.gateway.recorder.record(straggler)

@@ -15,7 +15,7 @@ from redis import Redis
 from embedded.stack import Valkey
 from model_store.record import EventRecord
 from tests.services import Data
-from tests.triage.auditing import Audited, declare, lenient, outcomes
+from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired, wired
 from triage import redis_audits
 from triage.auditor import Auditor
@@ -84,7 +84,7 @@ async def audited(data: Data, gateway: Wired) -> Audited:
     return Audited(gateway)
 
 
-async def end_of(audited: Audited, redis: Redis) -> dict[str, Any]:
+async def end_of(audited: Audited) -> dict[str, Any]:
     """What came of it, without ids and times."""
     entry = audited.entry()
     evidence = await audited.evidence_or_none()
@@ -94,7 +94,7 @@ async def end_of(audited: Audited, redis: Redis) -> dict[str, Any]:
         "suspended": len(audited.events("class_suspended")),
         "resumed": len(audited.events("class_resumed")),
         "recalled": len({each.subject for each in audited.events("recalled").values()}),
-        "told": sum(each["type"] == "recall" for each in outcomes(redis)),
+        "told": sum(each["type"] == "recall" for each in await audited.gateway.outcomes()),
         "evidence": evidence and (evidence.epoch, evidence.audits, evidence.errors),
     }
 
@@ -112,13 +112,13 @@ async def good_times(audited: Audited) -> None:
     await audited.read()
 
 
-async def life(audited: Audited, redis: Redis, turn: Callable[[], Any]) -> list[dict[str, Any]]:
+async def life(audited: Audited, turn: Callable[[], Any]) -> list[dict[str, Any]]:
     await bad_times(audited)
     await turn()
-    ends = [await end_of(audited, redis)]
+    ends = [await end_of(audited)]
     await good_times(audited)
     await turn()
-    return [*ends, await end_of(audited, redis)]
+    return [*ends, await end_of(audited)]
 
 
 async def test_a_death_between_any_two_steps_is_mended_by_the_next_turn(
@@ -140,7 +140,7 @@ async def test_a_death_between_any_two_steps_is_mended_by_the_next_turn(
                 for _ in range(3):  # until nothing is left to do
                     await audited.turn()
 
-            return await life(audited, redis, turn), knife.left <= 0
+            return await life(audited, turn), knife.left <= 0
 
     expected, _ = await lived(10_000, "whole")
     assert [end["entry"]["state"] for end in expected] == ["suspended", "watching"]
@@ -157,9 +157,7 @@ async def test_a_death_between_any_two_steps_is_mended_by_the_next_turn(
     assert at > BAD, "every event of the recall is a step"
 
 
-async def test_two_auditors_at_once_count_everything_once(
-    audited: Audited, data: Data, valkey: Valkey, redis: Redis
-) -> None:
+async def test_two_auditors_at_once_count_everything_once(audited: Audited, data: Data, valkey: Valkey) -> None:
     async with wired(data, valkey.url, "other") as other:
         others = Audited(other, truth=audited.truth)
         auditors = [audited.auditor(), others.auditor(), audited.auditor(), others.auditor()]
@@ -187,7 +185,7 @@ async def test_two_auditors_at_once_count_everything_once(
         both = audited.events("recalled") | others.events("recalled")
         assert len(audited.events("class_suspended") | others.events("class_suspended")) == 1
         assert len(both) == len({each.subject for each in both.values()}) == 20
-        assert sum(each["type"] == "recall" for each in outcomes(redis)) == 20
+        assert sum(each["type"] == "recall" for each in await audited.gateway.outcomes()) == 20
 
 
 async def test_a_lost_index_comes_to_the_same_evidence_and_a_healthy_one_keeps_it(

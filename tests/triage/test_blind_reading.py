@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from model_store.record import Answer, VerdictRecord
-from tests.triage.blind import ALL, declare, final, read, taken, told
+from tests.triage.auditing import ALL
+from tests.triage.blind import declare, final, read, taken
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
 from tests.triage.test_desk import SCHEMA, verdicts
@@ -33,7 +34,7 @@ async def test_who_confirms_the_model_ends_it(gateway: Wired, redis: Redis) -> N
     assert stored.received_at == gateway.predictions()[0].received_at
     assert state_of(redis, stored.item) == "resolved"
     assert await final(gateway, view["id"]) == view["final"]
-    assert await told(gateway) == []
+    assert await gateway.outcomes() == []
     assert await gateway.desk.lease(QUEUE, "bob", 5, None) == []
 
 
@@ -68,7 +69,7 @@ async def test_what_two_doubt_is_corrected_and_callers_are_told(gateway: Wired) 
     await read(gateway, "ada", "green")
     second = await read(gateway, "bob", "blue")
     assert (second.reading, second.doubts, second.corrects, second.revision) == (2, ("red",), True, 2)
-    (event,) = await told(gateway)
+    (event,) = await gateway.outcomes()
     assert (event["type"], event["prediction"], event["case"]) == ("correction", view["id"], "c1")
     stands = await final(gateway, view["id"]) or {}
     assert stands == event["final"]
@@ -82,7 +83,7 @@ async def test_what_only_one_doubts_stays(gateway: Wired) -> None:
     second = await read(gateway, "bob", "red")
     assert (second.doubts, second.corrects) == ((), False)
     assert await final(gateway, view["id"]) == view["final"]
-    assert await told(gateway) == []
+    assert await gateway.outcomes() == []
     assert await gateway.desk.lease(QUEUE, "cy", 5, None) == []
 
 
@@ -91,7 +92,7 @@ async def test_a_site_of_one_reviewer_is_corrected_by_one(gateway: Wired) -> Non
     view = await gateway.predict("red")
     first = await read(gateway, "ada", "green")
     assert (first.second_reader, first.corrects) == (False, True)
-    assert [event["type"] for event in await told(gateway)] == ["correction"]
+    assert [event["type"] for event in await gateway.outcomes()] == ["correction"]
     assert (await final(gateway, view["id"]) or {})["by"] == "people"
     assert await gateway.desk.lease(QUEUE, "bob", 5, None) == []
 
@@ -102,12 +103,12 @@ async def test_where_a_person_was_asked_anyway_the_first_answer_is_the_caller_s(
     view = await gateway.predict("red")
     first = await read(gateway, "ada", "green")
     assert (first.purpose, first.blind, first.doubts, first.corrects) == ("review", True, ("red",), False)
-    (event,) = await told(gateway)
+    (event,) = await gateway.outcomes()
     assert (event["type"], event["final"]["labels"], event["final"]["revision"]) == ("final", ["green"], 1)
     second = await read(gateway, "bob", "blue")
     assert (second.purpose, second.reading, second.doubts, second.corrects) == ("review", 2, ("red",), False)
     assert (await final(gateway, view["id"]) or {})["labels"] == ["green"]
-    assert await told(gateway) == [event]
+    assert await gateway.outcomes() == [event]
 
 
 async def test_audits_and_second_readings_come_before_everything_else(gateway: Wired) -> None:
@@ -149,10 +150,10 @@ async def test_what_people_say_of_a_recalled_answer_is_final(gateway: Wired) -> 
     confirmed = await read(gateway, "ada", "red")
     assert (confirmed.purpose, confirmed.corrects) == ("recall", False)
     assert (await final(gateway, kept) or {})["by"] == "people"
-    assert await told(gateway) == []
+    assert await gateway.outcomes() == []
     lost = await recalled(gateway)
     assert (await read(gateway, "ada", "green")).corrects
-    (event,) = await told(gateway)
+    (event,) = await gateway.outcomes()
     assert (event["type"], event["prediction"], event["final"]["revision"]) == ("correction", lost, 3)
     assert (await final(gateway, lost) or {})["labels"] == ["green"]
     assert await gateway.desk.lease(QUEUE, "bob", 5, None) == []  # one reading decides

@@ -12,7 +12,7 @@ from redis import Redis
 
 from model_store.record import Record
 from tests.services import Data
-from tests.triage.auditing import Audited, declare, lenient, outcomes
+from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import QUEUE, Wired
 from triage.catalog import Catalog
 from triage.journal import read_segment, segments
@@ -63,33 +63,35 @@ async def test_only_answers_of_this_class_site_rule_and_time_are_in_doubt(audite
     assert int(one.detail["received_at"]) == at(audited, late[0])
 
 
-async def test_the_newest_are_read_again_and_all_are_listed(audited: Audited, redis: Redis) -> None:
+async def test_the_newest_are_read_again_and_all_are_listed(audited: Audited) -> None:
     sent = await audited.send(9)
     assert await recalls(audited).sweep(doubt(audited), OWN, 4) == 9
     leases = await audited.gateway.desk.lease(QUEUE, "ada", 100, None)
     assert {lease.item.prediction for lease in leases} == set(sent[-4:])
     assert all(lease.item.blind and lease.item.purpose == "recall" and not lease.item.suggestions for lease in leases)
-    told = [each for each in outcomes(redis) if each["type"] == "recall"]
+    told = [each for each in await audited.gateway.outcomes() if each["type"] == "recall"]
     assert {each["prediction"] for each in told} == set(sent)
     for lease in leases:
         await audited.gateway.desk.give_back(lease.token)
     audited.truth[sent[-1]] = "blue"
     await audited.read("ada")
-    assert [each["prediction"] for each in outcomes(redis) if each["type"] == "correction"] == [sent[-1]]
+    assert [each["prediction"] for each in await audited.gateway.outcomes() if each["type"] == "correction"] == [
+        sent[-1]
+    ]
     (found,) = listing(audited.gateway.data.folder / "journal")
     became = {each["prediction"]: each["became"] for each in found["predictions"]}
     assert [became[each] for each in sent] == ["listed"] * 5 + ["confirmed"] * 3 + ["corrected"]
     assert await audited.evidence_or_none() is None, "what nobody drew by chance is no evidence"
 
 
-async def test_a_sweep_again_or_two_at_once_changes_nothing(audited: Audited, redis: Redis) -> None:
+async def test_a_sweep_again_or_two_at_once_changes_nothing(audited: Audited) -> None:
     await audited.send(5)
     await asyncio.gather(*(recalls(audited).sweep(doubt(audited), OWN, 100) for _ in range(3)))
     assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 0
     await audited.send(2)
     assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 2, "what was answered meanwhile is added"
     assert len(audited.events("recalled")) == 7
-    assert sum(each["type"] == "recall" for each in outcomes(redis)) == 7
+    assert sum(each["type"] == "recall" for each in await audited.gateway.outcomes()) == 7
 
 
 async def test_segments_that_are_wholly_older_are_not_read(audited: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,5 +127,5 @@ async def test_a_replayed_journal_tells_and_asks_once(audited: Audited, redis: R
     await recalls(audited).sweep(doubt(audited), OWN, 100)
     for record in audited.gateway.journaled():
         await audited.gateway.index.apply(record)
-    assert sum(each["type"] == "recall" for each in outcomes(redis)) == 3
+    assert sum(each["type"] == "recall" for each in await audited.gateway.outcomes()) == 3
     assert redis.zcard(f"sr:{{{QUEUE}}}:waiting") == 3
