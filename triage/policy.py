@@ -21,7 +21,8 @@ REASONS = (
     "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope", "audit",
     "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
 )  # fmt: skip
-"""The closed enum of reasons, in the order in which they are reported."""
+"""The closed enum of reasons, in the order in which they are reported. `audit` and `gold` are words of the interface that no
+route gives: what is drawn for an audit is told to nobody."""
 
 
 def certified_here(rules: Rules, record: PredictionRecord, provider: str, precision: str) -> bool:
