@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,45 +11,24 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from training.options import DATA, JSON, RECIPE, SHARE, open_bundle, plainly, read_recipe, recipe_of
+
 if TYPE_CHECKING:
-    from model_store.bundle import Bundle
     from model_store.rules import Rules
     from training.evaluate import Evaluation
-    from training.recipe import Recipe
     from training.train import TrainResult
-
-_data = click.option(
-    "--data", "--out", "data", type=click.Path(path_type=Path, file_okay=False), envvar="TRIAGE_DATA",
-    default=Path("data"), show_default=True, help="Data folder.",
-)  # fmt: skip
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@contextlib.contextmanager
-def _plainly() -> Iterator[None]:
-    """A user's mistake is one line and exit code 1; so is a part that is not installed."""
-    from model_store.errors import ModelStoreError
-
-    try:
-        yield
-    except ModelStoreError as error:
-        raise click.ClickException(str(error)) from None
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"this needs {error.name}, which is not installed; pip install 'secondreader[train]'"
-        ) from None
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@_data
-@_json
+@DATA
+@JSON
 def train(recipe: Path, data: Path, as_json: bool) -> None:
     """From labelled images to a bundle. RECIPE is a TOML file, or `sample` for the shipped one."""
-    with _plainly():
+    with plainly():
         from training.train import run
 
-        result = run(_recipe(recipe), data)
+        result = run(read_recipe(recipe), data)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
     else:
@@ -60,16 +37,16 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("bundle")
-@_data
-@click.option("--recipe", type=click.Path(path_type=Path), help="Instead of the recipe that the bundle carries.")
-@click.option("--target", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Precision to prove.")
-@click.option("--delta", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Risk of a false proof.")
+@DATA
+@RECIPE
+@click.option("--target", type=SHARE, help="Precision to prove.")
+@click.option("--delta", type=SHARE, help="Risk of a false proof.")
 @click.option("--project", help="Project of those sites.")
 @click.option("--site", "sites", multiple=True, help="Site that the images come from; may be repeated.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="What the model will be served on.")
 @click.option(
     "--from-log",
-    "from_log",
+    "log",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Certify on what was read blind in operation: a folder that `secondreader log export` wrote.",
 )
@@ -82,14 +59,14 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
     "--key", type=click.Path(path_type=Path), envvar="SECONDREADER_SIGNING_KEY",
     help="Private key that signs the rules; without, the data folder's own.",
 )  # fmt: skip
-@_json
+@JSON
 def certify(
     bundle: str,
     data: Path,
     recipe: Path | None,
     sites: tuple[str, ...],
     key: Path | None,
-    from_log: Path | None,
+    log: Path | None,
     digest: str | None,
     blobs: Path | None,
     as_json: bool,
@@ -100,30 +77,27 @@ def certify(
     BUNDLE is a bundle's folder, or `name/version` in the data folder. With --from-log the evidence is what people read in
     operation of the classes that gathered it, and only those change.
     """
-    if (from_log is None) != (digest is None):
+    if (log is None) != (digest is None):
         raise click.UsageError(
             "--from-log FOLDER goes with --rules DIGEST, the rules under which the readings were drawn"
         )
-    with _plainly():
+    with plainly():
         from training import certify as certification
         from training import data as datasets
-        from training import evaluate, ledger
-        from training import from_log as readings
-        from training.recipe import from_dict
+        from training import evaluate, from_log, ledger
 
-        opened = _bundle(bundle, data)
-        carried = opened.manifest.provenance.recipe
-        chosen = _recipe(recipe) if recipe else from_dict(carried, f"{opened.folder}/manifest.json: provenance.recipe")
+        opened = open_bundle(bundle, data)
+        chosen = recipe_of(opened, recipe)
         changes = {key: value for key, value in {**promise, "sites": sites}.items() if value}
         chosen = dataclasses.replace(chosen, certification=dataclasses.replace(chosen.certification, **changes))
         dataset = datasets.load(chosen, data, opened)
         told: tuple[str, ...] = ()
-        if from_log is None or digest is None:
+        if log is None or digest is None:
             rules = certification.run(opened, chosen, data, dataset, key)
         else:
-            made = readings.run(opened, chosen, data, from_log, digest, key, dataset, blobs)
+            made = from_log.run(opened, chosen, data, log, digest, key, dataset, blobs)
             rules, told = made.rules, made.told
-        evaluation = evaluate.run(opened, rules, chosen, dataset)
+        evaluation = evaluate.run(opened, rules, dataset)
         ledger.record(
             data, "test", dataset.parts["test"], ledger.of_bundle(opened, chosen), chosen.data.near_duplicates
         )
@@ -142,11 +116,11 @@ def certify(
 
 
 @click.command()
-@_data
-@_json
+@DATA
+@JSON
 def uses(data: Path, as_json: bool) -> None:
     """What images have been used for: what trained, tuned, certified and tested which model, and when."""
-    with _plainly():
+    with plainly():
         from training.acts import read
 
         acts = [act.to_dict() for act in read(data)]
@@ -162,18 +136,6 @@ def uses(data: Path, as_json: bool) -> None:
         table.add_row(when, use, model, f"{act['images']:,}", act["digest"][:12])
     console = Console()
     console.print(table if acts else f"{data}/uses: nothing has been used yet")
-
-
-def _recipe(path: Path) -> Recipe:
-    from training import recipe
-
-    return recipe.sample() if str(path) == recipe.SAMPLE and not path.exists() else recipe.read(path)
-
-
-def _bundle(name: str, data: Path) -> Bundle:
-    from model_store import bundle
-
-    return bundle.open(Path(name)) if (Path(name) / "manifest.json").is_file() else bundle.find(data, name)
 
 
 def _show_training(result: TrainResult) -> None:

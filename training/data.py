@@ -70,16 +70,13 @@ class DataSet:
             raise DataError(f"the split {name} is empty; add images, or give it a larger share")
 
 
-def load(recipe: Recipe, data: Path | None = None, bundle: Bundle | None = None) -> DataSet:
+def load(recipe: Recipe, data: Path | None, bundle: Bundle | None = None) -> DataSet:
     """Finds and splits the images of a recipe. Raises DataError or DocumentError, each with the mend.
 
-    With a data folder, its use-ledger is heard: a case keeps its split, and what has certified only trains. With a bundle
+    Of a data folder the use-ledger is heard: a case keeps its split, and what has certified only trains. With a bundle
     the splits are those of its training, and what has certified this very bundle with this very promise does so again.
     """
     radius = recipe.data.near_duplicates
-    if bundle and data is None:  # a bundle lies in <data>/models/<name>/<version>
-        above = bundle.folder.absolute().parents
-        data = above[2] if len(above) > 2 else None
     fields = tuple(dict.fromkeys(condition.field for condition in recipe.certification.conditions))
     source = Path(recipe.data.source)
     if fields and (recipe.data.source == SAMPLE or source.is_dir()):

@@ -9,11 +9,10 @@ from model_store import decision
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.rules import Rules
-from training import data, report
+from training import report
 from training.binomial import lower_bound, upper_bound
 from training.data import DataSet
 from training.images import UNKNOWN
-from training.recipe import Recipe
 from training.score import Scores, score
 
 CONFIDENCE = 0.95
@@ -74,9 +73,8 @@ class Evaluation:
         }
 
 
-def run(bundle: Bundle, rules: Rules, recipe: Recipe, dataset: DataSet | None = None) -> Evaluation:
+def run(bundle: Bundle, rules: Rules, dataset: DataSet) -> Evaluation:
     """Scores the test images, decides, and writes a report beside the bundle."""
-    dataset = dataset or data.load(recipe, bundle=bundle)
     found = evaluate(bundle, rules, score(bundle, dataset.parts["test"], rules.provider, "testing"))
     report.write(bundle, report.of_rules("test", rules), found.to_dict())
     return found

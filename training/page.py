@@ -31,9 +31,7 @@ LABELS = 40
 """Rows of the table of images."""
 
 
-def run(
-    bundle: Bundle, recipe: Recipe, out: Path, digest: str | None = None, dataset: data.DataSet | None = None
-) -> tuple[Path, dict[str, Any]]:
+def run(bundle: Bundle, recipe: Recipe, out: Path, digest: str | None = None) -> tuple[Path, dict[str, Any]]:
     """Scores the test images and writes page and numbers; returns the page's path and the numbers.
 
     `digest` names the rules; without it the last ones that were certified for this bundle, if any.
@@ -43,7 +41,7 @@ def run(
     rules = rule_files.find(out, digest) if digest else None
     if rules:
         rules.check_fits(bundle.digest, bundle.manifest)
-    dataset = dataset or data.load(recipe, out, bundle)
+    dataset = data.load(recipe, out, bundle)
     ledger.record(out, "test", dataset.parts["test"], ledger.of_bundle(bundle, recipe), recipe.data.near_duplicates)
     test = score(bundle, dataset.parts["test"], rules.provider if rules else "cpu", "testing")
     found = Found.of(

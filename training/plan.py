@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from model_store.bundle import Bundle
@@ -133,12 +134,8 @@ def row(work: Work, promise: Promise) -> Row:
     return Row(promise, costs(work, promise.share.mean, errors), low, high)
 
 
-def check(targets: Sequence[float], deltas: Sequence[float], images: int | None, draws: int) -> None:
-    """Raises DocumentError for what nobody can promise."""
-    for name, values in (("target", targets), ("delta", deltas)):
-        wrong = [value for value in values if not 0 < value < 1]
-        if wrong:
-            raise DocumentError(f"{name} = {wrong[0]:g}: give a share between 0 and 1; certainty takes endless images")
+def check(images: int | None, draws: int) -> None:
+    """Raises DocumentError for what nobody can foretell from."""
     if images is not None and images < 1:
         raise DocumentError(f"images = {images}: give the number of images that will be labelled to certify, 1 or more")
     if draws < 1:
@@ -148,19 +145,20 @@ def check(targets: Sequence[float], deltas: Sequence[float], images: int | None,
 def run(
     bundle: Bundle,
     recipe: Recipe,
+    out: Path,
     work: Work,
     targets: Sequence[float] = TARGETS,
     deltas: Sequence[float] = (),
     images: int | None = None,
     draws: int = DRAWS,
 ) -> Plan:
-    """Scores the tuning images, foretells each promise and writes plan.json beside the bundle.
+    """Scores the tuning images, foretells each promise and writes plan.json beside the bundle. out: the data folder.
 
     Of the certification images it takes their number alone, where `images` does not say how many there will be.
     Raises a ModelStoreError for everything its caller can mend.
     """
-    check(targets, deltas, images, draws)
-    dataset = data.load(recipe, bundle=bundle)
+    check(images, draws)
+    dataset = data.load(recipe, out, bundle)
     images = images or len(one_per_case(dataset.parts["certify"], recipe.seed)) or 1
     tune = score(bundle, one_per_case(dataset.parts["tune"], recipe.seed), recipe.certification.provider, "tuning")
     grid = list(product(targets, deltas or (recipe.certification.delta,)))

@@ -11,25 +11,19 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from training.commands import _bundle, _data, _json, _plainly, _recipe
+from training.options import DATA, JSON, RECIPE, SHARE, open_bundle, plainly, recipe_of
 
 if TYPE_CHECKING:
-    from model_store.bundle import Bundle
     from training.plan import Costs, Plan
     from training.promises import Estimate
-    from training.recipe import Recipe
-
-_instead = click.option(
-    "--recipe", type=click.Path(path_type=Path), help="Instead of the recipe that the bundle carries."
-)
 
 
 @click.command()
 @click.argument("bundle")
-@_data
-@_instead
-@click.option("--target", "targets", type=float, multiple=True, help="Precision to promise; may be repeated.")
-@click.option("--delta", "deltas", type=float, multiple=True, help="Risk of a false proof; may be repeated.")
+@DATA
+@RECIPE
+@click.option("--target", "targets", type=SHARE, multiple=True, help="Precision to promise; may be repeated.")
+@click.option("--delta", "deltas", type=SHARE, multiple=True, help="Risk of a false proof; may be repeated.")
 @click.option("--images", type=int, help="Certification images that will be labelled. [default: those in the data]")
 @click.option("--rate", type=float, default=100, show_default=True, help="Images an hour, on average.")
 @click.option("--peak", type=float, default=2, show_default=True, help="The busiest hour over the average one.")
@@ -41,7 +35,7 @@ _instead = click.option(
 @click.option("--wage", type=float, help="Money for an hour of reading.")
 @click.option("--cost-per-error", type=float, help="Money lost by a wrong automatic answer.")
 @click.option("--draws", type=int, help="Simulated certifications per promise.  [default: 40]")
-@_json
+@JSON
 def plan(
     bundle: str,
     data: Path,
@@ -57,13 +51,14 @@ def plan(
 
     BUNDLE is a bundle's folder, or `name/version` in the data folder.
     """
-    with _plainly():
+    with plainly():
         from training import plan as planning
 
-        opened = _bundle(bundle, data)
+        opened = open_bundle(bundle, data)
         made = planning.run(
             opened,
-            _recipe_of(opened, recipe),
+            recipe_of(opened, recipe),
+            data,
             planning.Work(**work),
             targets or planning.TARGETS,
             deltas,
@@ -78,32 +73,24 @@ def plan(
 
 @click.command()
 @click.argument("bundle")
-@_data
-@_instead
+@DATA
+@RECIPE
 @click.option("--rules", "digest", help="Digest of the rules to report on. [default: the last certified]")
-@_json
+@JSON
 def report(bundle: str, data: Path, recipe: Path | None, digest: str | None, as_json: bool) -> None:
     """A page to look at: what the model answers, how right it is, and the proof. Scores the test images.
 
     BUNDLE is a bundle's folder, or `name/version` in the data folder.
     """
-    with _plainly():
+    with plainly():
         from training import page
 
-        opened = _bundle(bundle, data)
-        path, values = page.run(opened, _recipe_of(opened, recipe), data, digest)
+        opened = open_bundle(bundle, data)
+        path, values = page.run(opened, recipe_of(opened, recipe), data, digest)
     if as_json:
         click.echo(json.dumps(values, indent=1, default=str))
     else:
         click.echo(f"{path}: open it in a browser; every number on it is in {path.with_suffix('.json').name}")
-
-
-def _recipe_of(bundle: Bundle, instead: Path | None) -> Recipe:
-    from training.recipe import from_dict
-
-    if instead:
-        return _recipe(instead)
-    return from_dict(bundle.manifest.provenance.recipe, f"{bundle.folder}/manifest.json: provenance.recipe")
 
 
 def _show_plan(made: Plan) -> None:

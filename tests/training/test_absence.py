@@ -104,7 +104,7 @@ def test_a_group_that_waits_for_each_label_answers_from_training_to_decision(tmp
         assert rule.absence.attempted == 4, "two labels, each with a claim of presence and one of absence, share delta"
         assert 0.3 < rule.absence.prevalence < 0.6
 
-    seen = score(trained.bundle, load(chosen).parts["test"], "cpu", "testing")
+    seen = score(trained.bundle, load(chosen, None).parts["test"], "cpu", "testing")
     table = DecisionTable.build(made, manifest)
     decided = decision.decide(table, seen.probability, seen.typicality)
     answered = decided.answerable

@@ -32,7 +32,7 @@ def _folder(root: Path, count: int = 40) -> Path:
 
 
 def test_a_folder_of_labels(tmp_path: Path) -> None:
-    found = data.load(_recipe(_folder(tmp_path / "photos")))
+    found = data.load(_recipe(_folder(tmp_path / "photos")), None)
     assert [(label.id, label.name) for label in found.schema.labels] == [
         ("ankle-boot", "Ankle boot"),
         ("shirt", "shirt"),
@@ -56,7 +56,7 @@ def test_a_csv_with_several_labels_unknown_ones_cases_and_splits(tmp_path: Path)
         tmp_path,
         "path,label,case,split\n0.png,a;b,p1,train\n1.png,?b,p1,train\n2.png,,p2,tune\n3.png,b,p3,certify\n4.png,a,p4,test\n",
     )
-    found = data.load(_recipe(path))
+    found = data.load(_recipe(path), None)
     assert {split: len(part) for split, part in found.parts.items()} == {"train": 2, "tune": 1, "certify": 1, "test": 1}
     assert truth(found.parts["train"], ("a", "b")).tolist() == [[1, 1], [0, UNKNOWN]]
     assert truth(found.parts["tune"], ("a", "b")).tolist() == [[0, 0]]
@@ -66,7 +66,7 @@ def test_a_csv_with_several_labels_unknown_ones_cases_and_splits(tmp_path: Path)
 def test_labels_may_be_declared_and_written_by_name_or_id(tmp_path: Path) -> None:
     declared = ({"id": "a", "name": "Apple"}, {"id": "b", "name": "Bread"})
     path = _csv(tmp_path, "path,label\n0.png,Apple\n1.png,a\n2.png,b\n")
-    found = data.load(_recipe(path, labels=declared))
+    found = data.load(_recipe(path, labels=declared), None)
     assert sum((found.counts(split) for split in data.SPLITS), start=type(found.counts("train"))()) == {"a": 2, "b": 1}
 
 
@@ -91,7 +91,7 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "sentence"), MISTAKES.items(), ids=list(MISTAKES.values()))
 def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises((DataError, DocumentError)) as caught:
-        data.load(_recipe(_csv(tmp_path, text)))
+        data.load(_recipe(_csv(tmp_path, text)), None)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -99,11 +99,11 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> 
 def test_an_undeclared_label_is_refused(tmp_path: Path) -> None:
     path = _csv(tmp_path, "path,label\n0.png,c\n")
     with pytest.raises(DataError, match=r"the label 'c' is not declared; add it under data\.labels"):
-        data.load(_recipe(path, labels=({"id": "a", "name": "A"},)))
+        data.load(_recipe(path, labels=({"id": "a", "name": "A"},)), None)
 
 
 def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
-    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n")))
+    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n")), None)
     (tmp_path / "0.png").write_bytes(b"other")
     with pytest.raises(DataError, match="changed while it was being used; start again"):
         found.parts["train"][0].encoded()
@@ -111,7 +111,7 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
 
 def test_shares_are_the_recipes(tmp_path: Path) -> None:
     shares = Shares(train=0.97, tune=0.01, certify=0.01, test=0.01)
-    found = data.load(_recipe(_folder(tmp_path / "photos"), shares=shares))
+    found = data.load(_recipe(_folder(tmp_path / "photos"), shares=shares), None)
     assert len(found.parts["train"]) > 70
 
 
@@ -131,12 +131,12 @@ def test_images_that_look_the_same_share_a_split_and_certify_once(tmp_path: Path
     names = [path.name for path in _photos(tmp_path, 40)]
     path = tmp_path / "labels.csv"
     path.write_text("path,label\n" + "".join(f"{name},a\n" for name in names))
-    found = data.load(_recipe(path))
+    found = data.load(_recipe(path), None)
     for split, part in found.parts.items():
         stems = [image.source.stem for image in part if isinstance(image.source, Path)]
         assert all(stems.count(stem) == 2 for stem in stems), split
         assert len(one_per_case(part, seed=1)) == len(set(stems))
-    apart = data.load(_recipe(path, near_duplicates=0))
+    apart = data.load(_recipe(path, near_duplicates=0), None)
     assert any(
         len({image.source.stem for image in part if isinstance(image.source, Path)}) * 2 != len(part)
         for part in apart.parts.values()
@@ -150,9 +150,9 @@ def test_images_that_look_the_same_in_train_and_in_certify_are_refused(tmp_path:
     with pytest.raises(
         DataError, match=r"0\.png and 0\.jpg look the same, and are in train and in certify; give all of it"
     ):
-        data.load(_recipe(path))
+        data.load(_recipe(path), None)
     path.write_text("path,label,split\n0.png,a,train\n0.jpg,a,tune\n")  # a model may learn from both
-    assert len(data.load(_recipe(path)).parts["tune"]) == 1
+    assert len(data.load(_recipe(path), None).parts["tune"]) == 1
 
 
 def test_a_radius_that_joins_too_much_is_refused(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_a_radius_that_joins_too_much_is_refused(tmp_path: Path) -> None:
         Image.fromarray(noisy).save(tmp_path / "a" / f"{index}.png")
     sentence = r"30 of the 30 cases look the same in a chain \(such as .*\.png and .*\.png\).*; lower data\.near_dup"
     with pytest.raises(DataError, match=sentence):
-        data.load(_recipe(tmp_path))
-    assert sum(map(len, data.load(_recipe(tmp_path, near_duplicates=0)).parts.values())) == 30
+        data.load(_recipe(tmp_path), None)
+    assert sum(map(len, data.load(_recipe(tmp_path, near_duplicates=0), None).parts.values())) == 30
 
 
 def _names(found: list[LabelledImage]) -> set[str]:
@@ -177,7 +177,7 @@ def test_chosen_images_only_train_and_take_no_image_out_of_the_stream(tmp_path: 
     count = 240
     drawn = ["stream" if i % 3 == 0 else "chosen" if i % 3 == 1 else "" for i in range(count)]
     lines = [f"{i}.png,a,p{i // 2 if i < 120 else i},{drawn[i]}\n" for i in range(count)]
-    found = data.load(_recipe(_csv(tmp_path, "path,label,case,drawn\n" + "".join(lines), files=count)))
+    found = data.load(_recipe(_csv(tmp_path, "path,label,case,drawn\n" + "".join(lines), files=count)), None)
     picked = {f"{i}.png" for i in range(1, count, 3)}
     assert {f"{i}.png" for i in range(121, count, 3)} <= _names(found.parts["train"])
     together = set()
@@ -204,7 +204,7 @@ def test_images_outside_the_use_conditions_may_train_and_nothing_else(tmp_path: 
     rows = [(f"{i}.png", ("x1", "x2", "x3", "")[i % 4], ("18", "17.5", "70", "old")[i // 4 % 4]) for i in range(160)]
     text = "path,label,scanner,age,role\n" + "".join(f"{name},a,{scanner},{age},\n" for name, scanner, age in rows)
     path = _csv(tmp_path, text, files=160)
-    found, everything = data.load(_conditional(path)), data.load(_recipe(path))
+    found, everything = data.load(_conditional(path), None), data.load(_recipe(path), None)
     meets = {name for name, scanner, age in rows if scanner in ("x1", "x2") and age in ("18", "70")}
     assert _names(found.parts["train"]) == _names(everything.parts["train"])
     for split in ("tune", "certify", "test"):
@@ -216,7 +216,7 @@ def test_a_split_whose_images_all_fail_the_conditions_says_so(tmp_path: Path) ->
     path = _csv(
         tmp_path, "path,label,split,scanner\n0.png,a,train,x1\n1.png,a,tune,x1\n2.png,a,certify,y\n3.png,a,certify,\n"
     )
-    found = data.load(_conditional(path, CONDITIONS[:1]))
+    found = data.load(_conditional(path, CONDITIONS[:1]), None)
     found.require("tune")
     with pytest.raises(
         DataError, match=r"all 2 images of the split certify fail the use conditions .*; add images that meet"
@@ -229,18 +229,18 @@ def test_conditions_need_columns_and_say_so_in_one_sentence(tmp_path: Path) -> N
     with pytest.raises(
         DataError, match=r"the column 'age' is missing, which certification\.conditions asks for; add it, or"
     ):
-        data.load(_conditional(path))
+        data.load(_conditional(path), None)
     with pytest.raises(
         DataError, match=r"say nothing of 'scanner', which certification\.conditions asks for; list them in a CSV"
     ):
-        data.load(_conditional(_folder(tmp_path / "photos", 3)))
+        data.load(_conditional(_folder(tmp_path / "photos", 3)), None)
     shipped = dataclasses.replace(recipe.sample().certification, conditions=CONDITIONS[:1])
     with pytest.raises(DataError, match="say nothing of 'scanner'"):
-        data.load(dataclasses.replace(recipe.sample(), certification=shipped))
+        data.load(dataclasses.replace(recipe.sample(), certification=shipped), None)
 
 
 @pytest.mark.parametrize("split", ["tune", "certify"])
 def test_an_empty_split_is_one_sentence(tmp_path: Path, split: str) -> None:
-    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n1.png,a,test\n")))
+    found = data.load(_recipe(_csv(tmp_path, "path,label,split\n0.png,a,train\n1.png,a,test\n")), None)
     with pytest.raises(DataError, match=f"the split {split} is empty; add images, or give it a larger share"):
         found.require(split)

@@ -316,7 +316,7 @@ def operated(trained: Trained, tmp_path: Path) -> Operated:
     )
     data = tmp_path / "data"
     store.write(data, old)
-    seen = score(opened, load(trained.recipe).parts["certify"], "cpu", "operating")
+    seen = score(opened, load(trained.recipe, None).parts["certify"], "cpu", "operating")
     would = would_fire(DecisionTable.build(old, opened.manifest), seen.probability, seen.typicality)
     k = opened.manifest.heads.index("red")
     now = int(datetime.datetime.now(datetime.UTC).timestamp() * 1e6)
@@ -425,8 +425,8 @@ def test_a_second_attempt_goes_on_from_the_new_rules_with_the_next_readings_and_
 def test_images_that_taught_the_model_or_look_like_it_are_passed_over(operated: Operated) -> None:
     """Under another name of the file and the case: the blob tells."""
     recipe, bundle = operated.trained.recipe, operated.trained.result.bundle
-    ledger.record_training(operated.data, load(recipe).parts, recipe)
-    taught = next(image for image in load(recipe).parts["train"] if "red" in image.present)
+    ledger.record_training(operated.data, load(recipe, None).parts, recipe)
+    taught = next(image for image in load(recipe, None).parts["train"] if "red" in image.present)
     with Image.open(io.BytesIO(taught.encoded())) as opened:
         stream = io.BytesIO()
         opened.save(stream, "PNG")

@@ -28,7 +28,7 @@ def written(trained: Trained) -> Path:
     """A report with everything in it: rules, pictures, a plan."""
     bundle, recipe = trained.result.bundle, trained.recipe
     certify.run(bundle, recipe, trained.data)
-    plan.run(bundle, recipe, Work(wage=30), targets=(0.8, 0.9), draws=2)
+    plan.run(bundle, recipe, trained.data, Work(wage=30), targets=(0.8, 0.9), draws=2)
     return page.run(bundle, recipe, trained.data)[0]
 
 

@@ -299,7 +299,7 @@ class TestCommand:
         assert values["rules"]["digest"] == rules.digest
         assert values["training"]["seconds"]["train"] > 0
         assert rules.digest in outline.text
-        loaded = data.load(trained.recipe, bundle=trained.result.bundle)
+        loaded = data.load(trained.recipe, trained.data, trained.result.bundle)
         assert values["headline"]["images"] == len(loaded.parts["test"])
         assert f"of {values['headline']['images']} test images" in outline.text
 

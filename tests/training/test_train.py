@@ -48,7 +48,7 @@ def test_the_graph_is_plain_onnx_with_a_free_batch_size(trained: Trained) -> Non
 
 
 def test_golden_images_show_as_many_labels_as_there_are(trained: Trained) -> None:
-    found = data.load(trained.recipe)
+    found = data.load(trained.recipe, None)
     kept = train.golden(found.parts["tune"], trained.result.heads, trained.recipe)
     present = {label for image in found.parts["tune"] for label in image.present}
     assert {label for image in kept for label in image.present} == present
@@ -67,7 +67,7 @@ def test_certified_rules_answer_right_on_test_images(trained: Trained) -> None:
     signing.check(made, rules.path_of(trained.data, made.digest), keys.trusted_folder(trained.data))
     states = {label: rule.state for label, rule in made.classes.items()}
     assert states == {"blue": "automatic", "green": "automatic", "red": "automatic", "grey": "human"}
-    found = evaluate.run(trained.result.bundle, made, trained.recipe)
+    found = evaluate.run(trained.result.bundle, made, data.load(trained.recipe, trained.data, trained.result.bundle))
     assert found.all.coverage > 0.8
     assert found.all.precision is not None
     assert found.all.precision > 0.9
@@ -88,7 +88,7 @@ def test_an_existing_version_is_refused_before_any_work(trained: Trained) -> Non
 
 def _weights(recipe: Recipe) -> dict[str, torch.Tensor]:
     """A few steps on a few images."""
-    found = data.load(recipe)
+    found = data.load(recipe, None)
     heads = ("blue", "green", "red")
     few = tensors.read(found.parts["train"][:40], heads, recipe.image, "reading")
     train._prepare(recipe)
@@ -224,7 +224,7 @@ def test_an_image_that_serving_refuses_is_named(trained: Trained, tmp_path: Path
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "broken.png").write_bytes(b"{}")
     broken = dataclasses.replace(trained.recipe, data=dataclasses.replace(trained.recipe.data, source=str(tmp_path)))
-    images = [image for part in data.load(broken).parts.values() for image in part]
+    images = [image for part in data.load(broken, None).parts.values() for image in part]
     with pytest.raises(DataError, match=r"broken\.png: the body is JSON; send one of JPEG, PNG, WEBP, or take it out"):
         tensors.read(images, ("a",), broken.image, "reading")
 
