@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from scipy.stats import binom
 
 from model_store import bundle as bundles
 from model_store.engine import Engine
@@ -61,10 +63,12 @@ def test_a_long_tuning_set_is_kept_to_one_step_in_a_thousand() -> None:
 
 @given(st.integers(2, 300), st.integers(0, 1000))
 def test_a_floor_costs_that_share_of_normal_images(count: int, seed: int) -> None:
-    """Of images like the tuning images, the share below .05 is .05 within sampling error."""
+    """Of images like the tuning images, the share below .05 is one that so many tuning images make likely."""
     gate = _gate(_cloud(count, seed))
-    fresh = gate.shares(_cloud(4_000, seed + 1))
-    assert abs(float((fresh < 0.5).mean()) - 0.5) <= 4 * np.sqrt(0.25 / count) + 1 / count
+    share = float((gate.shares(_cloud(4_000, seed + 1)) < np.float32(0.05)).mean())
+    below = 0.05 * count
+    assert binom.cdf(math.ceil(below) + 1, count, share) > 1e-9
+    assert binom.sf(math.floor(below) - 2, count, share) > 1e-9
 
 
 @given(hnp.arrays(np.float32, (20, WIDE), elements=st.floats(-1e3, 1e3, width=32)))
@@ -187,7 +191,7 @@ def test_a_trained_gate_ranks_tuning_images_and_stops_what_is_no_image(trained: 
     assert gate.reject == trained.recipe.typicality.reject
     assert {check.name for check in gate.checks} >= {"held_out", "noise", "blank", "shuffled", "inverted", "rotated"}
     engine = Engine.open(trained.result.bundle)
-    found = data.load(trained.recipe)
+    found = data.load(trained.recipe, None)
     usual = typicality.normal(found.parts["tune"], trained.result.heads)
     assert gate.images == usual.sum()
     images = [image.encoded() for image, known in zip(found.parts["tune"], usual, strict=True) if known]
@@ -287,7 +291,7 @@ def test_a_gate_that_does_not_validate_says_so_in_command_report_and_manifest(tr
 
 
 def test_without_strangers_each_kind_without_its_prototypes_stands_in(trained: Trained) -> None:
-    found = data.load(trained.recipe)
+    found = data.load(trained.recipe, None)
     heads = trained.result.heads
     tune = [image for image in found.parts["tune"] if image.present <= set(heads)]
     read = tensors.read(tune, heads, trained.recipe.image, "reading")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -51,7 +52,7 @@ def bench(trained: Trained, tmp_path: Path) -> Bench:
     moved = dataclasses.replace(trained.recipe, data=dataclasses.replace(trained.recipe.data, source=str(photos)))
     made = trained.result.bundle.folder.relative_to(trained.data)
     shutil.copytree(trained.data / made, tmp_path / "data" / made)
-    ledger.record_training(tmp_path / "data", data.load(moved).parts, moved)
+    ledger.record_training(tmp_path / "data", data.load(moved, None).parts, moved)
     return Bench(tmp_path / "data", photos, moved, bundles.open(tmp_path / "data" / made))
 
 
@@ -168,9 +169,9 @@ def test_a_copy_of_a_training_image_under_another_name_certifies_nothing(bench: 
         bench.recipe, data=dataclasses.replace(bench.recipe.data, source=str(fresh), shares=shares)
     )
     found = data.load(other, bench.data, bench.bundle)
-    assert {image.name for image in found.parts["train"]} | {
-        i.name for i in found.parts["tune"]
-    }  # heard, not shared out
+    names = {hashlib.sha256(path.read_bytes()).hexdigest() for path in fresh.rglob("*.jpg")}
+    assert {image.name for image in found.parts["train"]} == names  # heard, not shared out
+    assert len(names) == 3
     everything = [image for part in found.parts.values() for image in part]
     with pytest.raises(DataError, match="3 of the 3 images that would certify a model have trained colours/1"):
         ledger.check(bench.data, "certify", everything, ledger.of_bundle(bench.bundle, other), 20)
