@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, bdtrik, betaincinv, betaln, gammaln
+from scipy.special import bdtr, bdtrik, betaincinv, betaln
 
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -43,12 +43,15 @@ def chance_to_pass(
     The error rate is unknown, so the future errors are beta-binomial under Jeffreys' prior, Beta(1/2, 1/2).
     """
     allowed = allowed_errors(future, target, delta)
-    seen, bad = np.asarray(firings, np.float64), np.asarray(errors, np.float64)
-    wrong, right = bad + 0.5, seen - bad + 0.5
+    order = np.argsort(-allowed)  # so that those with an e-th error to count stand in front
+    seen, bad = np.asarray(firings, np.float64)[order], np.asarray(errors, np.float64)[order]
+    wrong, right, n = bad + 0.5, seen - bad + 0.5, future[order].astype(np.float64)
+    log = betaln(wrong, n + right) - betaln(wrong, right)  # of the probability of e errors, by its ratio to the next
     total = np.zeros(len(seen))
-    for e in range(int(allowed.max(initial=-1)) + 1):
-        rows = allowed >= e
-        n = future[rows].astype(np.float64)
-        ways = gammaln(n + 1) - gammaln(e + 1) - gammaln(n - e + 1)
-        total[rows] += np.exp(ways + betaln(e + wrong[rows], n - e + right[rows]) - betaln(wrong[rows], right[rows]))
-    return np.minimum(total, 1.0)
+    for e, rows in enumerate(np.searchsorted(-allowed[order], -np.arange(allowed.max(initial=-1) + 1), side="right")):
+        total[:rows] += np.exp(log[:rows])
+        left = n[:rows] - e
+        log[:rows] += np.log(left * (e + wrong[:rows]) / ((e + 1) * (left - 1 + right[:rows])))
+    found = np.empty(len(seen))
+    found[order] = np.minimum(total, 1.0)
+    return found
