@@ -18,7 +18,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.certify import table as rows
 from tests.benchmarks.serving import environment
 
 PARTS = ("promise", "unlike", "monitor", "speed")
@@ -37,8 +36,7 @@ def main() -> None:
     for name in asked.only or PARTS:
         module = importlib.import_module(f"tests.benchmarks.certify.{name}")
         parts[name] = module.run()
-        told = getattr(module, "rows", None) or getattr(rows, name)
-        for measure, found, wanted, reached in told(parts[name]):
+        for measure, found, wanted, reached in module.rows(parts[name]):
             shown.add_row(measure, found, wanted, "[green]yes[/green]" if reached else "[red]no[/red]")
             missed |= not reached
     Console(width=150).print(shown)

@@ -107,7 +107,7 @@ def _make(name: str, recipe: Recipe, folder: Path) -> None:
 def _parts(name: str) -> dict[str, list[LabelledImage]]:
     """train, tune, population: shuffled; the digits shuffled in among the last two."""
     images = (
-        _installed() if name == "fashion-mnist" else [one for split in sample.SPLITS for one in sample.images(split)]
+        installed() if name == "fashion-mnist" else [one for split in sample.SPLITS for one in sample.images(split)]
     )
     rng = np.random.default_rng(SEED)
     images = [images[i] for i in rng.permutation(len(images))]
@@ -136,7 +136,7 @@ def _digits(most: int) -> list[LabelledImage]:
     return [from_bytes(sample.png(one), f"digit-{row}", ("digit",)) for row, one in enumerate(grey)]
 
 
-def _installed() -> list[LabelledImage]:
+def installed() -> list[LabelledImage]:
     """All 70,000, from the idx files."""
     heads = sample.schema().ids
     found = []

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -278,6 +279,32 @@ def run(runs: int = 20_000) -> dict[str, object]:
         "cost": cost(),
         "designs": monitor_designs.compare(runs // 5),
     }
+
+
+def rows(found: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """Lines of the table: measure, found, must reach, reached."""
+    alpha = found["promise"]["alpha"]
+    alarm = found["false_alarms"]["at_0.05"]
+    yield (
+        "false alarms in 5,000 audits at exactly the promise", f"{alarm['share']:.4f} (± {alarm['standard_error']:.4f})",
+        f"<= {alpha:g}", alarm["share"] <= alpha + 2 * alarm["standard_error"],
+    )  # fmt: skip
+    fresh = found["fresh_start"]
+    yield (
+        "median audits to alarm at 8, 10, 15, 25% error", " / ".join(f"{each['median']:g}" for each in fresh.values()),
+        "<= 1.3 x 625 / 197 / 52 / 13", all(each["times_reference"] <= 1.3 for each in fresh.values()),
+    )  # fmt: skip
+    late = max(
+        max(each["times_fresh"].values()) for each in found["after_10000_good_audits"].values() if "times_fresh" in each
+    )
+    yield "after 10,000 good audits, over a fresh start, at worst", f"{late:.2f}", "<= 3", late <= 3
+    readers = found["suspended_within_3000_audits_of_2_percent_error"]["second_reader"]["share"]
+    yield "suspended at 2% error with 5% reviewer error", f"{readers:.4f}", "<= 0.02", readers <= 0.02
+    cost = found["cost"]
+    yield (
+        "state of a class, its update", f"{cost['state_bytes']} bytes, {cost['update_microseconds']:.1f} µs",
+        "<= 1,024 bytes", cost["state_bytes"] <= 1024,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

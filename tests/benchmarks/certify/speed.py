@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -125,6 +127,23 @@ def run() -> dict[str, object]:
         found[what] = json.loads(finished.stdout.decode().strip().splitlines()[-1])
     print(json.dumps(found))
     return found
+
+
+def rows(found: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """Lines of the table: measure, found, must reach, reached."""
+    done, one = found["certify"], found["decide"]
+    yield (
+        f"certify {done['images']:,} images x {done['classes']:,} classes ({done['automatic']} automatic)",
+        f"{done['seconds']:.1f} s (processor {done['processor_seconds']:.1f} s), {done['peak_gib']:.2f} GiB",
+        f"<= {MOST_SECONDS:g} s, {MOST_GIB:g} GiB",
+        done["seconds"] <= MOST_SECONDS and done["peak_gib"] <= MOST_GIB,
+    )  # fmt: skip
+    for kind in ("exclusive", "independent"):
+        taken = one[f"{kind}_microseconds"]
+        yield (
+            f"decide one image of {one['classes']:,} {kind} classes", f"{taken:.1f} µs",
+            f"<= {MOST_MICROSECONDS:g} µs", taken <= MOST_MICROSECONDS,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def _kinds(bundle: Bundle, engine: Engine) -> dict[str, Scored]:
 def _held_out(heads: Sequence[str]) -> dict[str, list[LabelledImage]]:
     """Images of the labels without a head, by label."""
     installed = fashion.INSTALLED.is_dir()
-    every = fashion._installed() if installed else sample.images("test")
+    every = fashion.installed() if installed else sample.images("test")
     used = {image.name for split in sample.SPLITS for image in sample.images(split)} if installed else set()
     found: dict[str, list[LabelledImage]] = {label: [] for label in sample.schema().ids if label not in heads}
     for image in every:
