@@ -18,10 +18,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store import files
-from model_store.certificates import AbsenceCertificate as AbsenceCertificate
-from model_store.certificates import Certificate as Certificate
-from model_store.certificates import Claim, Digest, Precision, Provider, ground_hash
-from model_store.certificates import rule_hash as rule_hash
+from model_store.certificates import (
+    AbsenceCertificate,
+    Certificate,
+    Claim,
+    Digest,
+    Precision,
+    Provider,
+    ground_hash,
+    rule_hash,
+)  # fmt: skip
 from model_store.conditions import Condition
 from model_store.errors import DocumentError, document_error
 from model_store.manifest import Manifest

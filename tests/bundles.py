@@ -21,11 +21,12 @@ from model_store import bundle as bundles
 from model_store import keys, signing
 from model_store import rules as rule_files
 from model_store.bundle import Bundle, Golden
+from model_store.certificates import AbsenceCertificate, Certificate, rule_hash
 from model_store.decode import decode
 from model_store.labels import Group, Label, LabelSchema
 from model_store.manifest import ImageSpec, Manifest, Provenance
 from model_store.preprocess import preprocess
-from model_store.rules import AbsenceCertificate, Certificate, ClassRule, Rules, rule_hash
+from model_store.rules import ClassRule, Rules
 
 COLOURS = {
     "red": (230, 30, 30),
