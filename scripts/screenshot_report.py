@@ -1,6 +1,6 @@
 """Takes the pictures of the report that the README shows: docs/images/report.png and plan.png.
 
-python -m tests.benchmarks.screens BUNDLE --data DATA     # after: secondreader plan and report of that bundle
+python -m scripts.screenshot_report BUNDLE --data DATA     # after: secondreader plan and report of that bundle
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model_store import bundle
 from tests.browser import running_chromium
 from training import report
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, HEIGHT = 1280, 1180
 
 
