@@ -1,6 +1,6 @@
-"""The few places where a class can fire: (image, head) pairs whose score is high enough, out of all N x C. Pure.
+"""The few possible firings of classes: (image, head) pairs whose score is high enough, out of all N x C. Pure.
 
-A hundred thousand images of a thousand classes hold a hundred million scores and a few hundred thousand such places.
+A hundred thousand images of a thousand classes hold a hundred million scores and a few hundred thousand such firings.
 Whether another class stops one of them is asked of `model_store.decision`, some images at a time.
 """
 
@@ -26,22 +26,22 @@ _AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class Points:
-    """M places, by head, within a head by falling score; all but `start` are `[M]`."""
+    """M firings, by head, within a head by falling score; all but `start` are `[M]`."""
 
     row: Indices
     column: Indices
     score: Floats
     wrong: Bools
     start: Indices
-    """`[C + 1]`: head k's places are `start[k]:start[k + 1]`."""
+    """`[C + 1]`: head k's firings are `start[k]:start[k + 1]`."""
 
     def only(self, kept: Bools) -> Points:
-        """Some of the places, `kept` `[M]`, in the same order."""
+        """Some of the firings, `kept` `[M]`, in the same order."""
         before = np.concatenate([[0], np.cumsum(kept)])
         return Points(self.row[kept], self.column[kept], self.score[kept], self.wrong[kept], before[self.start])
 
     def counts(self, k: int, thresholds: Floats) -> tuple[Integers, Integers]:
-        """How many of head k's places reach each of `[T]` thresholds, and how many of those are wrong."""
+        """How many of head k's firings reach each of `[T]` thresholds, and how many of those are wrong."""
         here = slice(self.start[k], self.start[k + 1])
         firings = np.searchsorted(-self.score[here], -thresholds, side="right")
         errors = np.concatenate([[0], np.cumsum(self.wrong[here])])[firings]

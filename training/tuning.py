@@ -199,7 +199,7 @@ class _Sweep:
 
 
 def sweep(points: Points, lowest: Floats, most: int) -> _Sweep:
-    """Per class, thresholds taken evenly from the scores of the places where it could fire, `lowest` `[C]` and up."""
+    """Per class, thresholds taken evenly from the scores of its possible firings, `lowest` `[C]` and up."""
     thresholds, firings, errors, counts = [], [], [], []
     for k, least in enumerate(lowest):
         here = slice(points.start[k], points.start[k + 1])

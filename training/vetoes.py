@@ -1,9 +1,9 @@
 """Which veto each class gets over the others of its exclusive group: a search on tuning images. Pure.
 
 A veto that is easily reached keeps the others from answering where this class is likely too: it takes wrong answers away and
-right ones with them. What a place (an image on which a class could fire) is worth to the sum of expected certified firings
+right ones with them. What a firing (an image on which a class could answer) is worth to the sum of expected certified firings
 is, to first order, the derivative of its class's own sum at its present best threshold (the envelope theorem spares the
-search over thresholds). With those worths the best veto of a class, all else fixed, is a cumulative sum over the places that
+search over thresholds). With those worths the best veto of a class, all else fixed, is a cumulative sum over the firings that
 it would stop. Classes take turns; then thresholds and worths are worked out anew.
 
 Where a class has no chance yet its derivative is nothing, although a veto might give it one: so each round is also tried with a
@@ -29,7 +29,7 @@ _ROUNDS = 6
 
 @dataclass(frozen=True)
 class Worth:
-    """What the present thresholds expect to certify, and what places are worth to that; all but `total` along the heads."""
+    """What the present thresholds expect to certify, and what firings are worth to that; all but `total` along the heads."""
 
     total: float
     """Expected certified firings over all classes."""
@@ -42,7 +42,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class _Stops:
-    """Which place is stopped by which class, from which score on: P pairs, by class, within it by falling score."""
+    """Which firing is stopped by which class, from which score on: P pairs, by class, within it by falling score."""
 
     point: Indices
     score: Floats
@@ -60,8 +60,8 @@ def choose(
 ) -> DecisionTable:
     """The table with its vetoes replaced.
 
-    points: where classes could fire. hits: scores that reach the smallest of `vetoes`. lowest `[C]`: no class answers below.
-    appraise: what a table expects, and one or more views of what places are worth to it.
+    points: possible firings. hits: veto hits, scores that reach the smallest of `vetoes`. lowest `[C]`: no class answers below.
+    appraise: what a table expects, and one or more views of what firings are worth to it.
     """
     table = replace(table, veto=np.where(table.exclusive[table.group], vetoes.max(), np.inf).astype(np.float32))
     if len(vetoes) == 1 or not (table.exclusive & (table.size > 1)).any():
@@ -82,7 +82,7 @@ def choose(
 
 
 def _stops(table: DecisionTable, points: Points, hits: Points) -> _Stops:
-    """Every pair of a hit and a place of another class of the same exclusive group on the same image."""
+    """Every pair of a veto hit and a firing of another class of the same exclusive group on the same image."""
     by_row = np.argsort(points.row, kind="stable")
     low, high = (np.searchsorted(points.row[by_row], hits.row, side) for side in ("left", "right"))
     each = high - low
