@@ -19,11 +19,12 @@ from model_store.decision import DecisionTable
 from model_store.rules import ClassRule, Rules
 from training import curves, gate_checks, mistakes, reliability
 from training.curves import Curve
-from training.data import SPLITS, DataSet
+from training.data import DataSet
 from training.evaluate import Evaluation, evaluate
 from training.images import UNKNOWN
 from training.mistakes import Shown
 from training.score import Scores
+from training.splits import SPLITS
 
 HISTOGRAM = 20
 EVEN = 0.5

@@ -14,16 +14,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from model_store import files
 from training.errors import DataError
 from training.images import LabelledImage
+from training.splits import SPLITS, Split
 
-Purpose = Literal["train", "tune", "certify", "test"]
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+Purpose = Split
+"""An image is used for what its split is called."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def case_keys(image: LabelledImage) -> tuple[str, ...]:
 def read(data: Path) -> list[Act]:
     """Every act, oldest first. Raises DataError for a file that was changed."""
     acts = [_read(path) for path in (data / "uses").glob("*.json")]
-    return sorted(acts, key=lambda act: (act.at, PURPOSES.index(act.purpose), act.digest))
+    return sorted(acts, key=lambda act: (act.at, SPLITS.index(act.purpose), act.digest))
 
 
 def _read(path: Path) -> Act:

@@ -21,14 +21,13 @@ from training.images import LabelledImage
 from training.near_duplicates import Looks
 from training.progress import bar
 from training.recipe import SAMPLE, Recipe
-from training.sources import SPLITS, Row
+from training.sources import Row
+from training.splits import SPLITS
 
 LARGEST_GROUP = 0.05
 """Share of the cases that may belong together because they look the same; more is a radius that sees no differences."""
 SMALL_GROUP = 20
 """Cases that may look the same in a data set of any size."""
-
-__all__ = ["SPLITS", "DataSet", "load"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def load(recipe: Recipe, data: Path | None, bundle: Bundle | None = None) -> Dat
             "them in a CSV with that column, or take the condition out"
         )
     if recipe.data.source == SAMPLE:  # its splits are part of it; none of its images looks like one of another use
-        return DataSet(sample.schema(), {split: _seen(sample.images(split), recipe, data) for split in sample.SPLITS})
+        return DataSet(sample.schema(), {split: _seen(sample.images(split), recipe, data) for split in SPLITS})
     rows = list(sources.folder(source) if source.is_dir() else sources.table(source, fields))
     if not rows:
         raise DataError(

@@ -21,11 +21,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from model_store.bundle import Bundle
-from training.acts import PURPOSES, Act, Purpose, case_keys, content, locked, of_images, read, write
+from training.acts import Act, Purpose, case_keys, content, locked, of_images, read, write
 from training.errors import DataError
 from training.images import LabelledImage, fingerprint
 from training.near_duplicates import within
 from training.recipe import Recipe
+from training.splits import SPLITS
 
 _NAMES_ONLY = {"project", "sites", "provider", "valid_days"}
 """What a promise is called and where it is served; nothing that decides which class passes."""
@@ -133,7 +134,7 @@ def record_training(data: Path, parts: Mapping[str, list[LabelledImage]], recipe
     Before, so that no crash leaves a trained model behind that the ledger does not know of.
     """
     of, radius = of_training(recipe, parts["train"]), recipe.data.near_duplicates
-    for purpose in PURPOSES:
+    for purpose in SPLITS:
         if parts[purpose]:
             record(data, purpose, parts[purpose], of, radius, planned=purpose in ("certify", "test"))
 

@@ -14,8 +14,8 @@ from model_store.errors import DocumentError
 from model_store.labels import Group, Label, LabelSchema
 from training.errors import DataError
 from training.recipe import Data
+from training.splits import SPLITS
 
-SPLITS = ("train", "tune", "certify", "test")
 DRAWN = ("stream", "chosen")
 _UNSAID = {"role": "current"}
 """What a gateway takes for granted of an image that comes without."""

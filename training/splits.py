@@ -14,9 +14,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
 from training.images import LabelledImage
 
+Split = Literal["train", "tune", "certify", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 _NO_LABEL = "\0none"
 """Images of which nothing is true are spread as those of a label are."""
 

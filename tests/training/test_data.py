@@ -16,7 +16,7 @@ from training import data, recipe
 from training.errors import DataError
 from training.images import UNKNOWN, LabelledImage, truth
 from training.recipe import Data, Recipe, Shares
-from training.splits import one_per_case
+from training.splits import SPLITS, one_per_case
 
 
 def _recipe(source: Path, **knobs: object) -> Recipe:
@@ -38,7 +38,7 @@ def test_a_folder_of_labels(tmp_path: Path) -> None:
         ("shirt", "shirt"),
     ]
     assert sum(len(part) for part in found.parts.values()) == 80
-    assert sum(found.counts(split)["shirt"] for split in data.SPLITS) == 40
+    assert sum(found.counts(split)["shirt"] for split in SPLITS) == 40
     assert found.heads(min_images=1) == ("ankle-boot", "shirt")
     assert found.heads(min_images=1000) == ()
 
@@ -67,7 +67,7 @@ def test_labels_may_be_declared_and_written_by_name_or_id(tmp_path: Path) -> Non
     declared = ({"id": "a", "name": "Apple"}, {"id": "b", "name": "Bread"})
     path = _csv(tmp_path, "path,label\n0.png,Apple\n1.png,a\n2.png,b\n")
     found = data.load(_recipe(path, labels=declared), None)
-    assert sum((found.counts(split) for split in data.SPLITS), start=type(found.counts("train"))()) == {"a": 2, "b": 1}
+    assert sum((found.counts(split) for split in SPLITS), start=type(found.counts("train"))()) == {"a": 2, "b": 1}
 
 
 MISTAKES = {

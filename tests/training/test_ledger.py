@@ -12,10 +12,11 @@ import pytest
 
 from tests.training.conftest import Trained
 from training import acts, ledger, recipe, sample
-from training.acts import PURPOSES, Purpose
+from training.acts import Purpose
 from training.errors import DataError
 from training.images import LabelledImage, from_bytes
 from training.near_duplicates import looks
+from training.splits import SPLITS
 
 MODEL = {"model": "m/1", "training": "sha256:1", "bundle": "sha256:a", "promise": "sha256:p"}
 OTHER = {"model": "n/1", "training": "sha256:2", "bundle": "sha256:b", "promise": "sha256:p"}
@@ -56,7 +57,7 @@ def test_what_taught_a_model_does_not_certify_it(tmp_path: Path, before: Purpose
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS)
-@pytest.mark.parametrize("again", PURPOSES)
+@pytest.mark.parametrize("again", SPLITS)
 def test_what_certified_once_may_only_train(tmp_path: Path, again: Purpose, overlap: str) -> None:
     image, how = OVERLAPS[overlap]
     ledger.record(tmp_path, "certify", USED, MODEL, RADIUS)

@@ -17,7 +17,7 @@ from tests.bundles import picture
 from training import recipe, sample
 from training.near_duplicates import BITS, looks, pairs, within
 from training.recipe import Data
-from training.splits import joined
+from training.splits import SPLITS, joined
 
 SPEC = recipe.sample().image
 RADIUS = Data().near_duplicates
@@ -83,8 +83,8 @@ def test_small_centred_objects_are_told_apart_and_their_copies_found() -> None:
 
 @pytest.mark.slow
 def test_the_shipped_sample_has_two_pairs_that_look_the_same_and_none_across_uses() -> None:
-    images = [image for split in sample.SPLITS for image in sample.images(split)]
-    split = [name for name in sample.SPLITS for _ in sample.images(name)]
+    images = [image for split in SPLITS for image in sample.images(split)]
+    split = [name for name in SPLITS for _ in sample.images(name)]
     found = pairs([looks(image.encoded(), SPEC) for image in images], RADIUS)
     assert [(split[i], split[j]) for i, j in found] == [("certify", "test"), ("certify", "test")]
     assert all(images[i].present == images[j].present for i, j in found)

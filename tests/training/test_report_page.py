@@ -28,6 +28,7 @@ from training import certify, data, page, report, thumbnails
 from training.account import Found, account
 from training.images import LabelledImage, from_bytes, truth
 from training.score import Scores
+from training.splits import SPLITS
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 
@@ -105,8 +106,8 @@ def made(
     bundle: Bundle, rules: Rules | None, test: Scores, plan: dict[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
     labels = bundle.manifest.labels.ids
-    counts = {label: dict.fromkeys(data.SPLITS, 10) for label in labels}
-    found = Found(counts, dict.fromkeys(data.SPLITS, 10 * len(labels)), None, plan, 0.15, None)
+    counts = {label: dict.fromkeys(map(str, SPLITS), 10) for label in labels}
+    found = Found(counts, dict.fromkeys(map(str, SPLITS), 10 * len(labels)), None, plan, 0.15, None)
     values = account(bundle, rules, test, found, NOW)
     pictures = {
         each["image"]: thumbnails.data_uri(test.images[each["row"]], bundle.manifest.image)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from model_store.decode import decode
 from training import recipe, sample
+from training.splits import SPLITS, Split
 
 EVERY_NAME = "87c9dccb"
 
@@ -23,7 +24,7 @@ EVERY_NAME = "87c9dccb"
 def test_every_image_has_the_bytes_it_had_when_it_was_made() -> None:
     """Names are in journals and certificates: another PNG writer or zlib must not change one."""
     digest = hashlib.sha256()
-    for split in sample.SPLITS:
+    for split in SPLITS:
         for image in sample.images(split):
             assert image.name == hashlib.sha256(image.encoded()).hexdigest()
             digest.update(image.name.encode())
@@ -40,7 +41,7 @@ def test_images_decode_to_the_pixels_that_were_stored() -> None:
 
 
 def test_no_case_and_no_image_is_in_two_splits() -> None:
-    everything = [image for split in sample.SPLITS for image in sample.images(split)]
+    everything = [image for split in SPLITS for image in sample.images(split)]
     assert (
         len({image.name for image in everything})
         == len({image.case for image in everything})
@@ -50,9 +51,7 @@ def test_no_case_and_no_image_is_in_two_splits() -> None:
 
 
 def test_the_story() -> None:
-    counts = {
-        split: Counter(label for image in sample.images(split) for label in image.present) for split in sample.SPLITS
-    }
+    counts = {split: Counter(label for image in sample.images(split) for label in image.present) for split in SPLITS}
     assert counts["train"]["bag"] == 0
     minimum = recipe.sample().data.min_images
     few = {label for label in sample.schema().ids if counts["train"][label] < minimum}
@@ -62,8 +61,8 @@ def test_the_story() -> None:
     assert counts["test"].total() >= 2000
 
 
-@pytest.mark.parametrize("split", sample.SPLITS)
-def test_the_table_in_the_readme_is_true(split: sample.Split) -> None:
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_table_in_the_readme_is_true(split: Split) -> None:
     images = sample.images(split)
     counts = Counter(label for image in images for label in image.present)
     coats, sandals, bags = (counts[label] for label in ("coat", "sandal", "bag"))
@@ -92,5 +91,5 @@ def test_the_script_makes_the_shipped_pixels_from_the_published_ones(require: Ca
     images, labels = make_sample.read_source(make_sample.SOURCE)
     rows = make_sample.draw(labels)
     assert (images[rows] == sample._pixels()).all()
-    digits = "".join(sample._index()["labels"][split] for split in sample.SPLITS)
+    digits = "".join(sample._index()["labels"][split] for split in SPLITS)
     assert labels[rows].tolist() == [int(digit) for digit in digits]

@@ -13,7 +13,7 @@ import struct
 import zlib
 from functools import cache
 from importlib.resources import files
-from typing import Literal, TypedDict, get_args
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,7 @@ import numpy.typing as npt
 from model_store.labels import Label, LabelSchema
 from training.errors import DataError
 from training.images import LabelledImage, from_bytes
-
-Split = Literal["train", "tune", "certify", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+from training.splits import Split
 
 
 class _Index(TypedDict):

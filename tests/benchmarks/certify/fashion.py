@@ -27,6 +27,7 @@ from training import sample, train
 from training.images import LabelledImage, from_bytes
 from training.recipe import Recipe
 from training.score import Scores, score
+from training.splits import SPLITS
 
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 KEPT = Path("build/bench-certify")
@@ -106,9 +107,7 @@ def _make(name: str, recipe: Recipe, folder: Path) -> None:
 
 def _parts(name: str) -> dict[str, list[LabelledImage]]:
     """train, tune, population: shuffled; the digits shuffled in among the last two."""
-    images = (
-        installed() if name == "fashion-mnist" else [one for split in sample.SPLITS for one in sample.images(split)]
-    )
+    images = installed() if name == "fashion-mnist" else [one for split in SPLITS for one in sample.images(split)]
     rng = np.random.default_rng(SEED)
     images = [images[i] for i in rng.permutation(len(images))]
     learn, choose = PARTS[name]

@@ -34,6 +34,7 @@ from model_store.prediction import Prediction
 from tests.benchmarks.certify import fashion, foreign
 from training import certify, recipe, sample, tensors, train, unlike
 from training.images import LabelledImage
+from training.splits import SPLITS
 from training.typicality import normal
 
 KEPT = fashion.KEPT / "unlike"
@@ -127,7 +128,7 @@ def _held_out(heads: Sequence[str]) -> dict[str, list[LabelledImage]]:
     """Images of the labels without a head, by label."""
     installed = fashion.INSTALLED.is_dir()
     every = fashion.installed() if installed else sample.images("test")
-    used = {image.name for split in sample.SPLITS for image in sample.images(split)} if installed else set()
+    used = {image.name for split in SPLITS for image in sample.images(split)} if installed else set()
     found: dict[str, list[LabelledImage]] = {label: [] for label in sample.schema().ids if label not in heads}
     for image in every:
         (label,) = image.present
