@@ -50,7 +50,9 @@ def train(recipe: Path, data: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Certify on what was read blind in operation: a folder that `secondreader log export` wrote.",
 )
-@click.option("--rules", "digest", help="With --from-log: digest of the rules under which it was drawn.")
+@click.option(
+    "--rules", "digest", help="With --from-log: digest of the rules under which it was drawn, or its first 8 digits."
+)
 @click.option(
     "--blobs", type=click.Path(path_type=Path, file_okay=False, exists=True), envvar="TRIAGE_BLOBS",
     help="With --from-log: folder of the service's images; without, blobs in the data folder.",

@@ -75,7 +75,7 @@ def plan(
 @click.argument("bundle")
 @DATA
 @RECIPE
-@click.option("--rules", "digest", help="Digest of the rules to report on. [default: the last certified]")
+@click.option("--rules", "digest", help="Digest of the rules, or its first 8 digits. [default: the last certified]")
 @JSON
 def report(bundle: str, data: Path, recipe: Path | None, digest: str | None, as_json: bool) -> None:
     """A page to look at: what the model answers, how right it is, and the proof. Scores the test images.
