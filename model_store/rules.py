@@ -218,10 +218,10 @@ def assist_rules(bundle_digest: str, manifest: Manifest, provider: Provider, sit
 
 
 def write(data: Path, rules: Rules) -> Path:
-    """Stores rules under their digest; writing the same rules twice changes nothing."""
-    path = path_of(data, rules.digest)
-    if not path.exists():
-        files.replace(path, rules.content())
+    """Stores rules under their digest; writing the same rules twice changes nothing, and mends what was edited between."""
+    path, content = path_of(data, rules.digest), rules.content()
+    if not path.exists() or path.read_bytes() != content:
+        files.replace(path, content)
     return path
 
 

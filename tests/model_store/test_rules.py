@@ -71,6 +71,12 @@ def test_edited_rules_are_refused(tmp_path: Path, rules: Rules, edit: tuple[byte
     mistake(store.read, path, content.replace(*edit, 1), "was changed after it was certified", "certify again")
 
 
+def test_certifying_again_mends_what_was_edited(tmp_path: Path, rules: Rules) -> None:
+    path = store.write(tmp_path, rules)
+    path.write_bytes(rules.content().replace(b"0.9", b"0.8", 1))
+    assert store.read(store.write(tmp_path, rules)) == rules
+
+
 def test_rules_in_another_spelling_are_refused_even_under_their_own_digest(tmp_path: Path, rules: Rules) -> None:
     """Else one file would have two digests: its name's, and the one that records would carry."""
     content = rules.model_dump_json().encode()
