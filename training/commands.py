@@ -76,6 +76,9 @@ def certify(
 ) -> None:
     """From a bundle and fresh data to rules, then what they do on the test images.
 
+    Certification images certify once: afterwards they may only train, and another promise needs fresh ones. What a promise
+    would give, `secondreader plan` foretells without using any up.
+
     BUNDLE is a bundle's folder, or `name/version` in the data folder. With --from-log the evidence is what people read in
     operation of the classes that gathered it, and only those change.
     """
@@ -165,7 +168,14 @@ def _show_training(result: TrainResult) -> None:
         console.print(f"the gate is NOT VALIDATED, do not count on it against unlike images: {reasons}", soft_wrap=True)
     for sentence in result.gate_unchecked:
         console.print(sentence, soft_wrap=True)
-    console.print(f"next: secondreader certify {model.name}/{model.version}")
+    if result.evidence_lacks:
+        console.print(f"WARNING: {result.evidence_lacks}", soft_wrap=True)
+    name = f"{model.name}/{model.version}"
+    console.print(
+        f"next: secondreader plan {name} (uses nothing up), then secondreader certify {name} "
+        f"(uses the {result.evidence:,} certification images up)",
+        soft_wrap=True,
+    )
 
 
 def _show_rules(rules: Rules, evaluation: Evaluation) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 from model_store.binomial import fewest_draws
 from training import absence
 from training.binomial import allowed_errors
+from training.recipe import Certification
 from training.sequence import Tested, TestedAbsence
 from training.tuning import Candidates
 
@@ -19,6 +21,18 @@ def images(have: int, need: int) -> str:
     if have >= need:
         return "the bundle has no head for it; train again"
     return f"{have} training images of the {need} that a head takes; label {need - have} more"
+
+
+def evidence(have: int, heads: Sequence[str], promise: Certification) -> str:
+    """Certification images, one a case, that could not prove the easiest target even with all of delta and no error."""
+    target = min(promise.target_of(label) for label in heads)
+    need = fewest_draws(0, 1 - target, promise.delta)
+    if have >= need:
+        return ""
+    return (
+        f"only {have:,} images can certify, and it takes {need:,} right answers to prove {target:g}: nothing will answer by "
+        f"itself; label {need - have:,} more or give the split certify a larger share"
+    )
 
 
 def presence(tried: Candidates, tested: Tested | None, target: float, level: float) -> str:

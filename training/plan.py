@@ -15,6 +15,7 @@ from typing import Any
 from model_store.bundle import Bundle
 from model_store.errors import DocumentError
 from training import data, report
+from training.errors import DataError
 from training.progress import bar
 from training.promises import Estimate, Promise, simulate
 from training.queueing import people_needed
@@ -159,7 +160,9 @@ def run(
     """
     check(images, draws)
     dataset = data.load(recipe, out, bundle)
-    images = images or len(one_per_case(dataset.parts["certify"], recipe.seed)) or 1
+    images = images or len(one_per_case(dataset.parts["certify"], recipe.seed))
+    if not images:
+        raise DataError("no certification image is there to plan for; add some, or say with --images how many will be")
     tune = score(bundle, one_per_case(dataset.parts["tune"], recipe.seed), recipe.certification.provider, "tuning")
     grid = list(product(targets, deltas or (recipe.certification.delta,)))
     with bar("planning", len(grid) * draws) as advance:

@@ -15,12 +15,25 @@ import torch
 from model_store import manifest
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, ProviderUnavailable
-from training import calibrate, data, export, gate_checks, ledger, loop, model, report, tensors, typicality, unlike
+from training import (
+    calibrate,
+    data,
+    export,
+    gate_checks,
+    lacks,
+    ledger,
+    loop,
+    model,
+    report,
+    tensors,
+    typicality,
+    unlike,
+)
 from training.data import DataSet
 from training.errors import DataError
 from training.images import LabelledImage, fingerprint
 from training.recipe import Recipe
-from training.splits import draw
+from training.splits import draw, one_per_case
 from training.tensors import Tensors
 
 
@@ -41,6 +54,10 @@ class TrainResult:
     """Why the typicality gate does not count as validated; empty when it does, or when there is none."""
     gate_unchecked: tuple[str, ...]
     """What could not be asked of the gate, a sentence each."""
+    evidence: int
+    """Certification images, one a case."""
+    evidence_lacks: str
+    """Why so few certification images can prove nothing; empty when they might."""
     parity: float
     """Largest difference of a golden probability between torch and ONNX Runtime."""
     seconds: dict[str, float]
@@ -103,6 +120,7 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
     )
     clock["export"] = time.perf_counter()
     counts = found.counts("train")
+    evidence = len(one_per_case(found.parts["certify"], recipe.seed))
     marks = list(clock)
     result = TrainResult(
         bundle=bundle,
@@ -113,6 +131,8 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
         loss=tuple(epoch.loss for epoch in history),
         gate_lacks=gate_checks.shortfalls(checked.checks) if checked else (),
         gate_unchecked=gate_checks.unchecked(checked.checks) if checked else (),
+        evidence=evidence,
+        evidence_lacks=lacks.evidence(evidence, heads, recipe.certification),
         parity=parity,
         seconds={after: clock[after] - clock[before] for before, after in pairwise(marks)},
     )

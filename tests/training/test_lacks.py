@@ -71,6 +71,15 @@ def test_each_case_says_what_would_help(candidates: Candidates, tested: sequence
     assert says in lacks.presence(candidates, tested, 0.95, 0.05)
 
 
+def test_so_many_certification_images_might_prove_something_and_one_fewer_cannot() -> None:
+    promise = Certification(target=0.99, delta=0.1, targets={"red": 0.95})
+    assert lacks.evidence(45, ["red", "blue"], promise) == ""
+    assert lacks.evidence(44, ["red", "blue"], promise).startswith(
+        "only 44 images can certify, and it takes 45 right answers to prove 0.95: nothing will answer by itself; label 1 more"
+    )
+    assert "0 images can certify, and it takes 230 right answers to prove 0.99" in lacks.evidence(0, ["blue"], promise)
+
+
 def test_a_plan_reaches_down_to_where_the_target_is_still_plausible() -> None:
     seen = tried((20, 0), (40, 1), (60, 3), (80, 20))
     drawn = sampling.plan(seen, Certification(sampling=0.25), 0.95, 0.05)

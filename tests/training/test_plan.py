@@ -201,3 +201,8 @@ def test_the_command_plans_without_a_certification_image(trained: Trained, monke
     table = CliRunner().invoke(main, command)
     assert table.exit_code == 0, table.output
     assert "people alone" in table.output
+    gone.clear()
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "no certification image is there to plan for; add some, or say with --images" in refused.output
+    assert CliRunner().invoke(main, [*command, "--images", "50"]).exit_code == 0

@@ -18,11 +18,12 @@ from model_store.engine import Engine
 from model_store.errors import BundleError, DocumentError, ProviderUnavailable
 from secondreader import main
 from tests.training.conftest import Trained
-from training import certify, data, evaluate, export, loop, model, tensors, train
+from training import certify, commands, data, evaluate, export, loop, model, tensors, train
 from training.calibrate import Platt
 from training.errors import DataError, ExportError
 from training.images import UNKNOWN
 from training.recipe import Model, Recipe, Training
+from training.splits import one_per_case
 
 
 def test_the_bundle_opens_with_every_check_and_learned_the_colours(trained: Trained) -> None:
@@ -227,6 +228,20 @@ def test_an_image_that_serving_refuses_is_named(trained: Trained, tmp_path: Path
     images = [image for part in data.load(broken, None).parts.values() for image in part]
     with pytest.raises(DataError, match=r"broken\.png: the body is JSON; send one of JPEG, PNG, WEBP, or take it out"):
         tensors.read(images, ("a",), broken.image, "reading")
+
+
+def test_training_says_what_is_next_and_what_it_uses_up(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    commands._show_training(trained.result)
+    count = len(one_per_case(data.load(trained.recipe, None).parts["certify"], trained.recipe.seed))
+    said = capsys.readouterr().out
+    assert (
+        "next: secondreader plan colours/1 (uses nothing up), then secondreader certify colours/1 "
+        f"(uses the {count} certification images up)"
+    ) in said
+    assert "WARNING" not in said
+    commands._show_training(dataclasses.replace(trained.result, evidence_lacks="only 3 images can certify"))
+    assert "WARNING: only 3 images can certify\n" in capsys.readouterr().out
+    assert "certify once" in CliRunner().invoke(main, ["certify", "--help"]).output
 
 
 def test_certify_prints_a_table_and_json(trained: Trained) -> None:
