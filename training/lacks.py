@@ -35,8 +35,12 @@ def evidence(have: int, heads: Sequence[str], promise: Certification) -> str:
     )
 
 
-def presence(tried: Candidates, tested: Tested | None, target: float, level: float) -> str:
-    """A class that was not attempted (tested None) or whose first test failed."""
+def presence(tried: Candidates, tested: Tested | None, target: float, level: float, scale: float = 1.0) -> str:
+    """A class that was not attempted (tested None) or whose first test failed.
+
+    level: the part of delta that it has, or would have beside those that are attempted. scale: certification images for
+    each tuning image.
+    """
     if not len(tried.threshold):
         return "not attempted: no tuning image lets it fire; label more images of it"
     firings, errors = int(tried.firings[tried.start]), int(tried.errors[tried.start])
@@ -46,7 +50,8 @@ def presence(tried: Candidates, tested: Tested | None, target: float, level: flo
         if proves is None:
             return f"not attempted: {seen}, too many to prove {target:g} on any evidence; train on more images of it"
         return (
-            f"not attempted: {seen}; at that rate it takes {proves} answers to prove {target:g}; certify on more images"
+            f"not attempted: {seen}; about {round(firings * scale)} are expected on the certification images, and at that rate "
+            f"it takes {proves} answers to prove {target:g} with its share of delta; certify on more images"
         )
     more = fewest_draws(tested.errors, 1 - target, level) - tested.firings
     said = f"{more} more correct answers: {tested.firings} with {tested.errors} wrong do not prove {target:g}"

@@ -99,12 +99,22 @@ class Rulebook:
         target, level = float(self.tests.target[k]), self.tests.level
         if tested is None or tested.threshold is None:
             drawn = sampling.plan(tried, self.recipe.certification, target, self._later)
-            said = lacks.presence(tried, tested, target, level) + self._unlooked(tested, tried, k)
+            level = self._beside if tested is None else level
+            scale = len(self.evidence) / max(len(self.tune), 1)
+            said = lacks.presence(tried, tested, target, level, scale) + self._unlooked(tested, tried, k)
             said += sampling.says(drawn, tried, len(self.tune))
             return {"state": "assist", "sampling": drawn, "lacks": said}
         share = tested.firings / len(self.evidence)
         proof = certificate(self.tests, k, tested, ground, label, firing_share=share, **common)
         return {"state": "automatic", "threshold": float(tested.threshold), "certificate": proof}
+
+    @cached_property
+    def _beside(self) -> float:
+        """The share of delta that a class which is not attempted would have beside those that are."""
+        tests = self.tests
+        together = self.recipe.certification.absence_delta is None
+        claims = int(tests.attempted.sum()) + (int(tests.absence.attempted.sum()) if together else 0)
+        return tests.delta / (claims + 1)
 
     @cached_property
     def _later(self) -> float:

@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_store.bundle import Bundle
+from tests import bundles
+from tests.training.populations import NOW, population, recipe_for
 from training import lacks, sampling, sequence
 from training.binomial import allowed_errors, chance_to_pass, upper_bound
+from training.certify import certify
 from training.recipe import Certification
 from training.tuning import Candidates
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundles.make(tmp_path_factory.mktemp("data"))
+
 
 TARGETS = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 LEVELS = st.sampled_from([0.1, 0.05, 0.01, 0.001])
@@ -61,7 +71,7 @@ def test_the_answers_a_rate_takes_are_the_fewest_that_do(wrong: int, of: int, ta
     [
         (tried(), None, "no tuning image lets it fire"),
         (tried((40, 9)), None, "9 of 40 answers are wrong at its best threshold, too many to prove 0.95 on any evidence"),
-        (tried((20, 0)), None, "at that rate it takes 59 answers to prove 0.95; certify on more images"),
+        (tried((20, 0)), None, "at that rate it takes 59 answers to prove 0.95 with its share of delta; certify"),
         (tried((40, 9)), sequence.Tested(None, 30, 5), "too many to prove it on any evidence; train on more images of it"),
         (tried((90, 1)), sequence.Tested(None, 30, 0), "29 more correct answers: 30 with 0 wrong do not prove 0.95; certify"),
     ],
@@ -69,6 +79,29 @@ def test_the_answers_a_rate_takes_are_the_fewest_that_do(wrong: int, of: int, ta
 )  # fmt: skip
 def test_each_case_says_what_would_help(candidates: Candidates, tested: sequence.Tested | None, says: str) -> None:
     assert says in lacks.presence(candidates, tested, 0.95, 0.05)
+
+
+def test_a_class_that_is_not_attempted_says_what_is_expected_and_what_its_share_of_delta_takes(
+    bundle: Bundle,
+) -> None:
+    """At .1 shared by nobody 45 answers without an error prove .95; a class beside others has less of it."""
+    said = lacks.presence(tried((44, 0)), None, 0.95, 0.1 / 5, scale=0.5)
+    assert said == (
+        "not attempted: on tuning images 0 of 44 answers are wrong at its best threshold; about 22 are expected on the "
+        "certification images, and at that rate it takes 77 answers to prove 0.95 with its share of delta; certify on more "
+        "images"
+    )
+    made = certify(bundle, recipe_for(), {}, population(2000, 0), population(300, 1), NOW).classes
+    proof = made["red"].certificate
+    assert proof is not None
+    assert proof.attempted == 1
+    found = re.search(
+        r"(\d+) of (\d+) answers .* about (\d+) are expected .* it takes (\d+) answers", made["green"].lacks
+    )
+    assert found is not None, made["green"].lacks
+    wrong, of, expected, needed = (int(each) for each in found.groups())
+    assert expected == round(of * 300 / 2000)
+    assert needed == lacks.answers_needed(wrong / of, 0.95, proof.delta / 2), "with a half beside red"
 
 
 def test_so_many_certification_images_might_prove_something_and_one_fewer_cannot() -> None:
