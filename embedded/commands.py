@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from embedded.declare import declared, go_live
-from embedded.demo import REVIEWED, Demo, account, write_summary
+from embedded.demo import REVIEWED, Demo, account, go_on, rounded_down, write_summary
 from embedded.ports import free_ports, is_free
 from embedded.process import StartError
-from embedded.stack import Stack
+from embedded.stack import Gateway, Stack
 from handlers.errors import HandlersError
 from model_store import bundle as bundles
 from model_store import rules as rule_files
@@ -29,6 +29,9 @@ from triage.errors import SettingsError
 PORT = 8080
 WIDTH = 110
 """Of what is printed into a file."""
+POLL_S = 0.5
+DEMO_DECIDES = frozenset({"journal", "blobs", "trusted_keys"})
+"""The demo accounts for the journal of its own folder, under rules that it signed there."""
 
 
 @click.command()
@@ -44,7 +47,7 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
     made = Demo(folder, console.print)
     try:
         made.prepare()
-        with Stack(made.data, PORT if is_free(PORT) else free_ports(1)[0]) as stack:
+        with Stack(made.data, PORT if is_free(PORT) else free_ports(1)[0], DEMO_DECIDES) as stack:
             gateway = made.start(stack)
             sent = made.stream(gateway, sample.images("test"))
             read = made.review(gateway, sent)
@@ -56,7 +59,8 @@ def demo(once: bool, folder: Path, as_json: bool) -> None:
                 click.echo(json.dumps(summary, indent=2))
             if not once:
                 console.print(f"\nReview the rest at [bold]{gateway.url}/review[/bold]. Ctrl-C stops.")
-                _until_told_to_stop()
+                _until_told_to_stop(gateway)
+                console.print(f"\nGo on with it: {go_on(made.data)}", soft_wrap=True)
     except (StartError, HandlersError, ModelStoreError) as error:
         raise click.ClickException(str(error)) from None
     kept = read["reviewed"] == REVIEWED and read["audits"]["read"] == read["audits"]["drawn"]
@@ -80,22 +84,26 @@ def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
         key = os.environ.get("TRIAGE_API_KEY")
         with Stack(data, port) as stack:
             gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle), key)
-            if model:
-                go_live(gateway.url, bundle, found, key)
+            replaced = go_live(gateway.url, bundle, found, key) if model else None
+            if replaced:
+                console.print(replaced, soft_wrap=True)
             name = f"{bundle.manifest.name}/{bundle.manifest.version}"
             console.print(
                 f"Serving {name} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
             )
-            _until_told_to_stop()
+            _until_told_to_stop(gateway)
     except (StartError, HandlersError, ModelStoreError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _until_told_to_stop() -> None:
+def _until_told_to_stop(gateway: Gateway) -> None:
+    """Raises StartError when the gateway ends first."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    while not stop.wait(POLL_S):
+        if not gateway.process.running:
+            raise StartError(f"the gateway ended by itself; {gateway.process.log} says why")
 
 
 def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
@@ -103,7 +111,7 @@ def _show(console: Console, summary: dict[str, Any], path: Path) -> None:
     for column in ("class", "state", "answers above", "certified precision", "answered", "right"):
         classes.add_column(column)
     for label, each in summary["classes"].items():
-        bound = f">= {each['certified_bound']:.3f}" if each["certified_bound"] else ""
+        bound = f">= {rounded_down(each['certified_bound'], 3):.3f}" if each["certified_bound"] else ""
         threshold = f"{each['threshold']:.3f}" if each["state"] == "automatic" else ""
         counts = (str(each["answered"]), str(each["right"])) if each["state"] == "automatic" else ("", "")
         classes.add_row(label, each["state"], threshold, bound, *counts)

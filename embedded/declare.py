@@ -26,10 +26,11 @@ def declared(data: Path) -> str:
     raise ModelStoreError(f"{data} cannot be served: {why}; name one with --model")
 
 
-def go_live(url: str, bundle: Bundle, rules: Rules | None, key: str | None = None) -> None:
+def go_live(url: str, bundle: Bundle, rules: Rules | None, key: str | None = None) -> str | None:
     """The site `default/default` serves this bundle by these rules; without rules it only assists.
 
-    What else its document says, suspensions above all, stays. Raises ModelStoreError when the gateway refuses.
+    What else its document says, suspensions above all, stays. A sentence when a site that was live no longer is. Raises
+    ModelStoreError when the gateway refuses.
     """
     change = {
         "mode": "live" if rules else "assist",
@@ -45,3 +46,8 @@ def go_live(url: str, bundle: Bundle, rules: Rules | None, key: str | None = Non
         reply = client.put(path, json={**known, **change}, headers=condition)
     if not reply.is_success:
         raise ModelStoreError(f"the site could not be declared: {reply.json()['detail']}")
+    if known.get("mode") != "live" or rules is not None:
+        return None
+    before = f"{known['model'] or 'no model'} by the rules {known['rules'] or 'none'}"
+    back = f"; --model {known['model']} --rules {known['rules']} is the way back" if known["rules"] else ""
+    return f"default/default was live with {before}; with {change['model']} and no --rules it only assists{back}."

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ REVIEWED = 25
 REVIEWER, SECOND = "demo reviewer", "second demo reviewer"
 
 
+def go_on(data: Path) -> str:
+    """The commands that serve a demo's folder again."""
+    return f'`secondreader up --data {data}`, or `make up ARGS="--data {data}"`'
+
+
+def rounded_down(bound: float, digits: int) -> float:
+    """A lower bound with fewer decimals, which must not promise more."""
+    return float(Decimal(repr(bound)).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
+
+
 @dataclass
 class Demo:
     """What has happened so far; `summary` is the account."""
@@ -71,6 +82,8 @@ class Demo:
             raise StartError(
                 f"{self.folder} is no folder of an earlier demo and would be emptied; choose another --folder"
             )
+        if (self.data / "control").exists():
+            self.say(f"This replaces the earlier demo in {self.folder}; to go on with one instead: {go_on(self.data)}")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.data.mkdir(parents=True)
         (self.folder / MARK).write_text("Made by `secondreader demo`, which empties this folder when it runs again.\n")
@@ -180,7 +193,7 @@ def account(demo: Demo, sent: list[tuple[LabelledImage, dict[str, Any]]], extra:
             label: {
                 "state": rule.state,
                 "threshold": rule.threshold,
-                "certified_bound": round(rule.certificate.bound, 4) if rule.certificate else None,
+                "certified_bound": rounded_down(rule.certificate.bound, 4) if rule.certificate else None,
                 "answered": sum(label in {each["id"] for each in view["labels"]} for _, view in automatic),
                 "right": sum(
                     label in {each["id"] for each in view["labels"]} and label in image.present

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,17 @@ class Valkey:
             return False
 
 
+OWN = frozenset({"data", "redis_url", "port", "host", "classifier", "torchserve_url", "node", "api_key"})
+"""Settings that the stack decides itself; it takes the key only from who starts the gateway."""
+
+
+def handed_on(without: Collection[str] = ()) -> dict[str, str]:
+    """The gateway's settings in our environment, by name, less those that the stack or the caller decides."""
+    found = {name.upper(): value for name, value in os.environ.items() if name.upper().startswith("TRIAGE_")}
+    given = {name.removeprefix("TRIAGE_").lower(): value for name, value in found.items()}
+    return {name: value for name, value in given.items() if name not in OWN and name not in without}
+
+
 class Gateway:
     """`secondreader serve` as a process."""
 
@@ -79,9 +90,11 @@ class Gateway:
 class Stack:
     """All parts, stopped in the reverse order of their start."""
 
-    def __init__(self, data: Path, port: int = 8080) -> None:
+    def __init__(self, data: Path, port: int = 8080, without: Collection[str] = ()) -> None:
+        """`without`: settings of the environment that this gateway is not to have."""
         self._data = data
         self._port = port
+        self._without = without
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -101,13 +114,15 @@ class Stack:
         self._exit.callback(valkey.process.stop)
         return valkey.url
 
-    def start_torchserve(self, bundle: Bundle) -> TorchServe:
-        """Returns when every golden image is answered right."""
-        return self._exit.enter_context(TorchServe(bundle, logs=self._data / "logs" / "torchserve"))
+    def start_torchserve(self, bundle: Bundle) -> str:
+        """Its URL, when every golden image is answered right."""
+        server = self._exit.enter_context(TorchServe(bundle, logs=self._data / "logs" / "torchserve"))
+        return f"http://127.0.0.1:{server.listen.inference}"
 
-    def start_gateway(self, redis_url: str, server: TorchServe, key: str | None = None) -> Gateway:
-        torchserve_url = f"http://127.0.0.1:{server.listen.inference}"
-        settings = {"torchserve_url": torchserve_url, "node": "embedded", **({"api_key": key} if key else {})}
+    def start_gateway(self, redis_url: str, torchserve_url: str, key: str | None = None) -> Gateway:
+        """Under the settings of our environment, as far as they are not the stack's own."""
+        own = {"torchserve_url": torchserve_url, "node": "embedded", **({"api_key": key} if key else {})}
+        settings = {**handed_on(self._without), **own}
         gateway = Gateway(self._data, redis_url, settings, self._port)
         self._exit.callback(gateway.process.stop)
         return gateway

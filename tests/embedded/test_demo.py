@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import training.recipe
-from embedded.demo import REVIEWED, Demo, account
+from embedded.demo import MARK, REVIEWED, Demo, account
 from embedded.ports import free_ports
 from embedded.stack import Stack
 from model_store.record import PredictionRecord
@@ -25,7 +25,11 @@ def test_the_account_of_a_run_adds_up(tmp_path: Path) -> None:
     )
     said: list[str] = []
     demo = Demo(tmp_path / "demo", said.append, recipe=recipe)
+    (demo.data / "control").mkdir(parents=True)
+    (demo.folder / MARK).touch()
     bundle, rules = demo.prepare()
+    assert said[0].startswith(f"This replaces the earlier demo in {demo.folder}; ")
+    assert f"`secondreader up --data {demo.data}`" in said[0]
     with Stack(demo.data, free_ports(1)[0]) as stack:
         gateway = demo.start(stack)
         sent = demo.stream(gateway, sample.images("test")[::SHARE])
