@@ -15,7 +15,7 @@ from model_store.bundle import Bundle
 from model_store.conditions import failing
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
-from training import earlier, near_duplicates, sample, sources, splits
+from training import earlier, near_duplicates, refusals, sample, sources, splits
 from training.errors import DataError
 from training.images import LabelledImage
 from training.near_duplicates import Looks
@@ -84,6 +84,7 @@ def load(recipe: Recipe, data: Path | None, bundle: Bundle | None = None) -> Dat
             "them in a CSV with that column, or take the condition out"
         )
     if recipe.data.source == SAMPLE:  # its splits are part of it; none of its images looks like one of another use
+        _known(recipe, sample.schema(), bundle)
         return DataSet(sample.schema(), {split: _seen(sample.images(split), recipe, data) for split in SPLITS})
     rows = list(sources.folder(source) if source.is_dir() else sources.table(source, fields))
     if not rows:
@@ -91,6 +92,7 @@ def load(recipe: Recipe, data: Path | None, bundle: Bundle | None = None) -> Dat
             f"{source} holds no images; put them into folder/<label>/*.png or name a CSV with path and label"
         )
     schema, meaning = sources.schema(recipe.data, rows)
+    _known(recipe, schema, bundle)
     images, looks = _indexed(rows, meaning, recipe.image, hashed=bool(radius))
     images = [replace(image, only_trains=_only_trains(row, recipe)) for row, image in zip(rows, images, strict=True)]
     alike = near_duplicates.pairs(looks, radius)
@@ -110,6 +112,12 @@ def load(recipe: Recipe, data: Path | None, bundle: Bundle | None = None) -> Dat
         parts["tune"] = [image for image in parts["tune"] if image.name in past.tuned]
     parts, outside = _speaking(parts)
     return DataSet(schema, parts, past.spent, outside)
+
+
+def _known(recipe: Recipe, schema: LabelSchema, bundle: Bundle | None) -> None:
+    """Before the minutes of training. A bundle has labels of its own, which certification compares with."""
+    if bundle is None:
+        refusals.targets(recipe, schema, recipe.data.source)
 
 
 def _only_trains(row: Row, recipe: Recipe) -> str:

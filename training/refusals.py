@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model_store.errors import DocumentError
+from model_store.labels import LabelSchema
 from model_store.manifest import Manifest
 from training.errors import DataError
 from training.points import chunks
@@ -12,15 +13,20 @@ from training.recipe import Recipe
 from training.score import Scores
 
 
+def targets(recipe: Recipe, schema: LabelSchema, whose: str, where: str = "") -> None:
+    """Raises DocumentError for a target of a label that does not exist. whose: labels; where: its spelling is mended."""
+    for label in recipe.certification.targets:
+        if label not in schema.ids:
+            raise DocumentError(
+                f"recipe {recipe.name}: certification.targets.{label}: {label!r} is no label of {whose}; mend its spelling "
+                f"{where}(labels: {', '.join(schema.ids[:20])})"
+            )
+
+
 def refuse(manifest: Manifest, recipe: Recipe, tune: Scores, evidence: Scores) -> None:
     """Raises DocumentError for a target of a label that does not exist, DataError for scores that are no probabilities,
     for empty parts, and for a certification image (or its case) that tuning images hold too."""
-    for label in recipe.certification.targets:
-        if label not in manifest.labels.ids:
-            raise DocumentError(
-                f"certification.targets.{label}: {label!r} is no label of {manifest.name}/{manifest.version}; mend its "
-                f"spelling (labels: {', '.join(manifest.labels.ids[:20])})"
-            )
+    targets(recipe, manifest.labels, f"{manifest.name}/{manifest.version}", "in a file and give that as --recipe FILE ")
     for what, scores in (("tune", tune), ("certify", evidence)):
         if not len(scores):
             raise DataError(f"the split {what} has no image that the model can score; add images")

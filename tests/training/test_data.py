@@ -15,7 +15,7 @@ from tests.bundles import picture
 from training import data, recipe
 from training.errors import DataError
 from training.images import UNKNOWN, LabelledImage, truth
-from training.recipe import Data, Recipe, Shares
+from training.recipe import Certification, Data, Recipe, Shares
 from training.splits import SPLITS, one_per_case
 
 
@@ -100,6 +100,19 @@ def test_an_undeclared_label_is_refused(tmp_path: Path) -> None:
     path = _csv(tmp_path, "path,label\n0.png,c\n")
     with pytest.raises(DataError, match=r"the label 'c' is not declared; add it under data\.labels"):
         data.load(_recipe(path, labels=({"id": "a", "name": "A"},)), None)
+
+
+@pytest.mark.parametrize("source", ["sample", "photos"])
+def test_a_target_of_an_unknown_label_is_refused_before_training(tmp_path: Path, source: str) -> None:
+    where = source if source == "sample" else str(_folder(tmp_path / source))
+    asked = dataclasses.replace(
+        recipe.sample(), name="shoes", data=Data(source=where), certification=Certification(targets={"shrit": 0.9})
+    )
+    with pytest.raises(
+        DocumentError,
+        match=r"^recipe shoes: certification\.targets\.shrit: 'shrit' is no label of .*; mend its spelling \(la",
+    ):
+        data.load(asked, None)
 
 
 def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:

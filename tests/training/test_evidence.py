@@ -85,7 +85,8 @@ def test_each_is_refused_in_one_sentence(
 def test_a_target_of_an_unknown_label_is_refused(bundle: Bundle) -> None:
     knobs = Certification(targets={"rde": 0.99})
     with pytest.raises(
-        DocumentError, match=r"certification\.targets\.rde: 'rde' is no label of colours/1; mend its spelling"
+        DocumentError,
+        match=r"recipe .*: certification\.targets\.rde: 'rde' is no label of colours/1; mend .*--recipe FILE",
     ):
         certify(bundle, recipe_for(knobs), {}, population(300, 0), population(400, 1), NOW)
 
