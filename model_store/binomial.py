@@ -6,6 +6,8 @@ at confidence 1 - level when `at_most(events, draws, rate) <= level` (Clopper an
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
 import numpy as np
 
 
@@ -20,6 +22,12 @@ def at_most(events: int, draws: int, rate: float) -> float:
     terms = draws * np.log1p(-rate) + np.concatenate([[0.0], np.cumsum(steps)])
     most = terms.max()
     return min(1.0, float(np.exp(most + np.log(np.exp(terms - most).sum()))))
+
+
+def printed(bound: float, digits: int, upper: bool = False) -> float:
+    """A bound to so many decimals, as it may be told: a lower one rounded down, an upper one up, so that it claims no more."""
+    step = Decimal(1).scaleb(-digits)
+    return float(Decimal(str(float(bound))).quantize(step, ROUND_CEILING if upper else ROUND_FLOOR))
 
 
 def fewest_draws(events: int, rate: float, level: float, above: int = 0) -> int:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from model_store import keys, signing
 from model_store import rules as rule_files
+from model_store.binomial import printed
 from model_store.errors import DocumentError, ModelStoreError
 from model_store.rules import Rules
 
@@ -165,7 +166,7 @@ def _table(made: Rules) -> Table:
             rule.state,
             f"{rule.threshold:.3f}" if rule.threshold is not None else "",
             f"{proof.target:g}" if proof else "",
-            f"≥ {proof.bound:.3f}" if proof else "",
+            f"≥ {printed(proof.bound, 3):.3f}" if proof else "",
             f"{proof.errors} of {proof.firings}" if proof else "",
             f"{rule.absent_below:.3f}" if rule.absent_below is not None else "",
         )

@@ -179,6 +179,8 @@ def _show_training(result: TrainResult) -> None:
 
 
 def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
+    from model_store.binomial import printed
+
     table = Table(title=f"rules {rules.digest[:19]} for {', '.join(rules.sites)} on {rules.provider}")
     for heading in ("label", "state", "threshold", "certified", "on test images"):
         table.add_column(heading, justify="left" if heading in ("label", "state") else "right")
@@ -192,7 +194,7 @@ def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
             label,
             rule.state,
             f"{rule.threshold:.3f}" if rule.threshold is not None else "",
-            f"≥ {proof.bound:.3f} ({proof.errors} of {proof.firings} wrong)" if proof else "",
+            f"≥ {printed(proof.bound, 3):.3f} ({proof.errors} of {proof.firings} wrong)" if proof else "",
             seen,
         )
     console = Console()
@@ -206,7 +208,8 @@ def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
                 else ""
             )
             console.print(
-                f"{label}: absent below {rule.absent_below:.3f}, which overlooks at most {found.bound:.3f} of the images that "
+                f"{label}: absent below {rule.absent_below:.3f}, which overlooks at most "
+                f"{printed(found.bound, 3, upper=True):.3f} of the images that "
                 f"show it ({found.missed} of {found.positives}){npv}",
                 highlight=False,
             )
@@ -214,7 +217,11 @@ def _show_rules(rules: Rules, evaluation: Evaluation) -> None:
             console.print(f"{label}: {rule.lacks}", highlight=False)
     everything = evaluation.all
     low, high = everything.interval
-    right = f"{everything.precision:.4f} right (95%: {low:.4f} to {high:.4f})" if everything.answered else "none"
+    right = (
+        f"{everything.precision:.4f} right (95%: {printed(low, 4):.4f} to {printed(high, 4, upper=True):.4f})"
+        if everything.answered
+        else "none"
+    )
     console.print(
         f"test: {everything.answered:,} of {everything.images:,} images answered ({everything.coverage:.1%}), {right}"
     )

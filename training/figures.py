@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from model_store.binomial import printed
 from training.charts import Plot, axes, box, dot, figure, line, percent, straight, text, ticks
 
 
@@ -119,5 +120,5 @@ def proof(certificate: Mapping[str, Any], name: str) -> Markup:
         straight(plot, (certificate["target"], 0), (certificate["target"], 1), "proof-target"),
         dot(plot, seen, 0.5, "proof-dot", 3.6),
     ]
-    said = f"target {percent(certificate['target'])}, proven {certificate['bound']:.4f}, seen {seen:.4f}"
+    said = f"target {percent(certificate['target'])}, proven {printed(certificate['bound'], 4):.4f}, seen {seen:.4f}"
     return figure(plot, name, "Proven precision", said, parts)

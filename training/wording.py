@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from model_store.binomial import printed
+
 
 def share(value: float, digits: int = 1) -> str:
     """0.983 as 98.3%. What is not quite all, or not quite nothing, never reads as if it were."""
@@ -14,6 +16,16 @@ def share(value: float, digits: int = 1) -> str:
         if value in (0, 1) or float(written) not in (0.0, 100.0):
             return f"{written}%" if value not in (0, 1) else f"{value:.0%}"
     return "almost 100%" if value > 0.5 else "almost 0%"
+
+
+def lower_bound(bound: float, digits: int = 1) -> str:
+    """A lower bound as a share, never more than it is."""
+    return share(printed(bound, digits + 2), digits)
+
+
+def upper_bound(bound: float, digits: int = 1) -> str:
+    """An upper bound as a share, never less than it is."""
+    return share(printed(bound, digits + 2, upper=True), digits)
 
 
 def targets(values: Sequence[float]) -> str:
@@ -66,5 +78,6 @@ def name_of(label: str, names: Mapping[str, str]) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    each.__name__: each for each in (share, targets, number, decimals, plain, day, moment, words, value, name_of)
+    each.__name__: each
+    for each in (share, lower_bound, upper_bound, targets, number, decimals, plain, day, moment, words, value, name_of)
 }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from model_store import decision
+from model_store.binomial import printed
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
 from model_store.labels import Group, Label, LabelSchema
@@ -176,6 +177,17 @@ class TestWording:
         assert (written == "100%") == (value == 1)
         assert (written == "0%") == (value == 0)
         assert written.startswith("almost") or abs(float(written[:-1]) - 100 * value) <= 0.5 / 10**digits + 1e-9
+
+    @given(st.floats(0, 1), st.integers(0, 3))
+    def test_a_bound_never_claims_more_than_it_is(self, value: float, digits: int) -> None:
+        assert value - 10**-digits < printed(value, digits) <= value <= printed(value, digits, upper=True)
+        low, high = wording.lower_bound(value, digits), wording.upper_bound(value, digits)
+        assert float(low.removesuffix("%")) <= 100 * value + 1e-9
+        assert float(high.removesuffix("%")) >= 100 * value - 1e-9
+
+    def test_bounds(self) -> None:
+        assert (wording.lower_bound(0.95253), wording.upper_bound(0.04741)) == ("95.2%", "4.8%")
+        assert (wording.lower_bound(0.29, 0), wording.upper_bound(0.29, 0)) == ("29%", "29%"), "what is exact stays"
 
     def test_words(self) -> None:
         assert wording.share(0.98312) == "98.3%"
