@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -42,15 +42,32 @@ def read(images: Sequence[LabelledImage], heads: Sequence[str], spec: ImageSpec,
     out = np.empty((len(images), spec.height, spec.width, 3), np.dtype(spec.dtype))
 
     def one(row: int) -> None:
-        try:
-            out[row] = preprocess(decode(images[row].encoded(), spec).pixels, spec)
-        except ImageError as error:
-            raise DataError(f"image {_where(images[row])}: {error}, or take it out of the data") from None
+        out[row] = _pixels(images[row], spec)
 
-    with bar(what, len(images)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(one, range(len(images)), chunksize=64):
-            advance(1, "")
+    _each(one, len(images), what)
     return Tensors(out, truth(images, heads))
+
+
+def check(images: Sequence[LabelledImage], spec: ImageSpec, what: str) -> None:
+    """Decodes every image and keeps none. Raises DataError for one that serving would refuse, as `read` does."""
+
+    def one(row: int) -> None:
+        _pixels(images[row], spec)
+
+    _each(one, len(images), what)
+
+
+def _each(one: Callable[[int], None], rows: int, what: str) -> None:
+    with bar(what, rows) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(one, range(rows), chunksize=64):
+            advance(1, "")
+
+
+def _pixels(image: LabelledImage, spec: ImageSpec) -> npt.NDArray[Any]:
+    try:
+        return preprocess(decode(image.encoded(), spec).pixels, spec)
+    except ImageError as error:
+        raise DataError(f"image {_where(image)}: {error}, or take it out of the data") from None
 
 
 def _where(image: LabelledImage) -> str:

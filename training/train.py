@@ -89,6 +89,8 @@ def run(recipe: Recipe, out: Path) -> TrainResult:
     if not heads:
         raise DataError(f"no label has {recipe.data.min_images} training images; add images or lower data.min_images")
     found.require("tune")
+    # Serving would refuse a broken one and certification leave it out, which is noticed when the others are used up.
+    tensors.check([*found.parts["certify"], *found.parts["test"]], recipe.image, "checking")
     ledger.record_training(out, found.parts, recipe)
     training = tensors.read(found.parts["train"], heads, recipe.image, "reading")
     tuning = tensors.read(found.parts["tune"], heads, recipe.image, "reading")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,21 @@ def test_an_image_that_serving_refuses_is_named(trained: Trained, tmp_path: Path
     images = [image for part in data.load(broken, None).parts.values() for image in part]
     with pytest.raises(DataError, match=r"broken\.png: the body is JSON; send one of JPEG, PNG, WEBP, or take it out"):
         tensors.read(images, ("a",), broken.image, "reading")
+
+
+@pytest.mark.parametrize("split", ["certify", "test"])
+def test_a_broken_image_that_would_certify_or_test_is_refused_before_training(
+    trained: Trained, tmp_path: Path, split: str
+) -> None:
+    shutil.copytree(trained.file.parent / "photos", tmp_path / "photos")
+    rows = [(f"photos/red/{index}.{'png' if index % 3 else 'jpg'}", "red", "train") for index in range(30)]
+    rows += [("photos/blue/1.png", "blue", "tune"), ("photos/green/1.png", "green", split)]
+    (tmp_path / "photos" / "green" / "1.png").write_bytes(b"{}")
+    (tmp_path / "labels.csv").write_text("path,label,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    source = dataclasses.replace(trained.recipe.data, source=str(tmp_path / "labels.csv"), near_duplicates=0)
+    with pytest.raises(DataError, match=r"green/1\.png: the body is JSON; .*, or take it out of the data"):
+        train.run(dataclasses.replace(trained.recipe, data=source), tmp_path / "data")
+    assert not (tmp_path / "data").exists(), "nothing is used up by it"
 
 
 def test_training_says_what_is_next_and_what_it_uses_up(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
