@@ -182,7 +182,7 @@ class Control:
         new, and so is no part of `poll`, whose age lets everything go to people."""
         for (project, name), site in list(self._sites.items()):
             if self._judged.get((project, name), ("", ""))[0] != site.etag:
-                self._judged[project, name] = site.etag, "; ".join(unseen(site.proofs, site.document))
+                self._judged[project, name] = site.etag, unseen(site.proofs, site.document)
 
     def _told(self, site: Site, problems: dict[str, str]) -> None:
         tag, told = self._judged.get((site.project, site.name), ("", ""))
@@ -215,7 +215,7 @@ class Control:
         else:
             rules = self.catalog.rules(document.rules)
         table = self.catalog.table(document.model, rules.digest)
-        named = {*map(label_of, document.suspended), *document.always_review}
+        named = {*map(label_of, (*document.suspended, *document.audit.labels)), *document.always_review}
         unknown = sorted(named - set(bundle.manifest.labels.ids))
         if unknown:
             raise ModelStoreError(
@@ -236,7 +236,7 @@ class Control:
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
         site = self.open(project, name, content)
         if told := unseen(site.proofs, document):  # may take seconds: before anybody has to wait for it
-            raise ModelStoreError(f"site {project}/{name}: {told[0]}")
+            raise ModelStoreError(f"site {project}/{name}: {told}")
         with self._changing, documents.changing(path):
             before = documents.check_etag(path, if_match, f"{project}/{name}")
             self._check_labels(site)

@@ -16,6 +16,7 @@ from triage.errors import TriageError
 from triage.inprocess_classifier import InProcessClassifier
 from triage.journal import nodes, segments
 from triage.metrics import Metrics
+from triage.opened_site import Site
 from triage.ports import Classifier
 from triage.redis_reviews import RedisReviews
 from triage.settings import Settings
@@ -55,10 +56,23 @@ async def examine(settings: Settings) -> list[Finding]:
             validity.elsewhere(site.rules, site.project, site.name),
             validity.expired(site.rules, now),
             validity.expiring(site.rules, now),
+            *(_silent(site) if site.document.mode == "live" else ()),
         )
         findings += [Finding(f"site {site.project}/{site.name}", False, says) for says in wrong if says]
     findings += await _models(settings, control)
     return findings
+
+
+def _silent(site: Site) -> tuple[str, ...]:
+    """What of a live site does not answer."""
+    if site.document.rules is None:
+        return (
+            "it is live without rules, so that nothing answers; certify its model and name the rules, or set mode assist",
+        )
+    if not site.proofs and not site.unwatched:
+        says = "no class of its rules is automatic, so that nothing answers; `secondreader report` says what each lacks"
+        return (says,)
+    return site.told_suspended
 
 
 def _folder(part: str, folder: Path) -> Finding:

@@ -13,6 +13,8 @@ from triage.site_document import AuditPolicy, SiteDocument, promised
 
 FAULT = 3
 """Times the promised error: the fault that is asked about."""
+NAMED = 5
+"""Classes that a sentence names; more are counted."""
 UNDECLARED = (
     "how long a fault would go unseen is not known; declare in audit.images_per_day how many images come each day "
     "(cases, where images come in cases)"
@@ -62,17 +64,33 @@ def exposures(proofs: Mapping[str, Proof], policy: AuditPolicy) -> dict[str, Exp
     }  # fmt: skip
 
 
-def unseen(proofs: Mapping[str, Proof], document: SiteDocument) -> list[str]:
-    """Why a site should not be live: the classes whose faults would go unseen for longer than it allows, in words."""
+def unseen(proofs: Mapping[str, Proof], document: SiteDocument) -> str:
+    """Why a site should not be live: the classes whose faults would go unseen for longer than it allows, in words, and what
+    would do for all of them. Empty where it may be."""
     policy = document.audit
     if document.mode != "live" or policy.images_per_day is None:
-        return []
-    found = (
-        told_of(label, each, policy.max_days_to_detect)
+        return ""
+    limit = policy.max_days_to_detect
+    found = {
+        label: each
         for label, each in exposures(proofs, policy).items()
-        if not {label, label_of(label)} & set(document.suspended)
+        if not {label, label_of(label)} & set(document.suspended) and told_of(label, each, limit)
+    }
+    return told_together(found, limit)
+
+
+def told_together(found: Mapping[str, Exposure], limit: float) -> str:
+    """`told_of` for several classes at once: with one audit probability that suffices, where there is one."""
+    more = f"and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    first = list(found.items())[:NAMED]
+    enough = max((each.probability_for for each in found.values()), default=math.inf)
+    if len(found) < 2 or enough > 1 or any(each.days is None for each in found.values()):
+        return "; ".join([*(told_of(label, each, limit) or "" for label, each in first), *([more] if more else [])])
+    names = ", ".join([f"of {label} {_long(each.days)}" for label, each in first] + ([more] if more else []))
+    return (
+        f"faults would go unseen, {names}, and max_days_to_detect is {limit:g}; "
+        f"raise the audit probability of each to {_upwards(enough)}"
     )
-    return [each for each in found if each]
 
 
 def told_of(label: str, found: Exposure, limit: float) -> str | None:
@@ -85,12 +103,20 @@ def told_of(label: str, found: Exposure, limit: float) -> str | None:
             f"how long a fault of {label} would go unseen is not known, since {found.why}; "
             "certify it again, or name it in suspended"
         )
-    unseen = "for ever" if math.isinf(found.days) else f"for {found.days:,.0f} days"
     if found.probability_for <= 1:
-        mend = f"raise its audit probability to {math.ceil(1000 * found.probability_for) / 1000:g}"
+        mend = f"raise its audit probability to {_upwards(found.probability_for)}"
     elif math.isinf(found.probability_for):
         mend = "name it in suspended"
     else:
         days = math.ceil(found.probability_for * limit)
         mend = f"audit every answer of it and set max_days_to_detect to {days:,}, or name it in suspended"
-    return f"a fault of {label} would go unseen {unseen}, and max_days_to_detect is {limit:g}; {mend}"
+    return f"a fault of {label} would go unseen {_long(found.days)}, and max_days_to_detect is {limit:g}; {mend}"
+
+
+def _long(days: float | None) -> str:
+    assert days is not None
+    return "for ever" if math.isinf(days) else f"for {days:,.0f} days"
+
+
+def _upwards(probability: float) -> str:
+    return f"{math.ceil(1000 * probability) / 1000:g}"

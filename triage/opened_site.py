@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,11 +11,13 @@ from model_store.decision import DecisionTable
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import Rules
-from triage.claims import Proof, certified, unwatched
+from triage.claims import Proof, certified, label_of, unwatched
 from triage.site_document import SiteDocument
 from triage.standing import Standing
 
 _NOTHING = Standing()
+_NAMED = 5
+"""Claims that are named one by one; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,25 @@ class Site:
     def unwatched(self) -> tuple[str, ...]:
         """Claims of absence that nobody can watch."""
         return unwatched(self.rules)
+
+    @property
+    def told_suspended(self) -> tuple[str, ...]:
+        """A sentence about each claim that would be made here, were it not suspended; few of them, and nobody's name, since
+        `/readyz` needs no key."""
+        silent = [claim for claim in (*self.proofs, *self.unwatched) if {claim, label_of(claim)} & self.suspended]
+        told = tuple(f"{claim} is suspended{self._since(claim)}; its images go to people" for claim in silent[:_NAMED])
+        more = len(silent) - _NAMED
+        return (*told, f"and {more} more; its monitor lists them") if more > 0 else told
+
+    def _since(self, claim: str) -> str:
+        if {claim, label_of(claim)} & set(self.document.suspended):
+            return " by its document"
+        classes = self.standing.classes if self.standing else {}
+        entry = classes.get(claim if claim in self.suspended else label_of(claim))
+        if entry is None:
+            return ""
+        since = entry.since if entry.suspended_at is None else entry.suspended_at
+        return f" since {datetime.datetime.fromtimestamp(since / 1e6, datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
     def suspended_at(self, now: int) -> frozenset[str]:
         """The classes that may not answer at a moment."""

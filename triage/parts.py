@@ -44,7 +44,7 @@ class Parts:
             return "not_ready", [f"the journal is broken: {self.journal.broken}"]
         if not self.control.sites:
             return "not_ready", ["no site is declared; PUT /v1/projects/default/sites/default", *self._problems()]
-        why = self._problems() + self._without_rules()
+        why = self._problems() + self._silent()
         if self.control.age > self.settings.control_stale_s:
             why.append("control documents are stale")
         samples = [sample for family in self.metrics.classifier_up.collect() for sample in family.samples]
@@ -56,19 +56,19 @@ class Parts:
             why.append("the index is behind the journal")
         return ("deferring_only" if down or self.control.age > self.settings.control_stale_s else "answering"), why
 
-    def _without_rules(self) -> list[str]:
-        """Sites that answer nothing although they are live, for what their rules say."""
+    def _silent(self) -> list[str]:
+        """Sites that answer nothing although they are live, for what their rules say, and classes that are suspended there."""
         now = datetime.datetime.now(datetime.UTC)
         told = []
-        for site in self.control.sites:
+        for site in sorted(self.control.sites, key=lambda site: (site.project, site.name)):
             if site.document.mode == "live":
                 reasons = (
                     validity.elsewhere(site.rules, site.project, site.name),
                     validity.expired(site.rules, now),
                     validity.never_met(site.rules, self.settings.source_fields),
                 )
-                told += [f"{site.project}/{site.name}: {says}" for says in reasons if says]
-        return sorted(told)
+                told += [f"{site.project}/{site.name}: {says}" for says in (*reasons, *site.told_suspended) if says]
+        return told
 
     def _problems(self) -> list[str]:
         return [f"{site}: {problem}" for site, problem in sorted(self.control.problems.items())]

@@ -138,7 +138,9 @@ class Suspensions:
         silent = before is not None and before.silences(proof, now)
         if hours is None and silent:
             raise Conflict(f"{label} is suspended at {where} already; GET its monitor to read why")
-        if hours is not None and not silent and (before is None or before.state != "resumed"):
+        if hours is not None and not silent and before is not None and before.state == "resumed":
+            raise Conflict(f"{label} is resumed at {where} already; suspend it first to resume it for another time")
+        if hours is not None and not silent:
             raise Conflict(f"{label} is not suspended at {where}; there is nothing to resume")
         until = None if hours is None else now + round(hours * 3.6e9)
         known = before or ClassStanding(state="watching", rule=proof.rule)

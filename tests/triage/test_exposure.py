@@ -16,7 +16,7 @@ from triage.catalog import Catalog
 from triage.claims import Proof
 from triage.control import Control
 from triage.detection import audits_to_detect
-from triage.exposure import Exposure, exposure, exposures, told_of
+from triage.exposure import Exposure, exposure, exposures, told_of, told_together
 from triage.site_document import AuditPolicy, SiteDocument
 
 PROMISE = Promise(0.05, 0.05, 600)
@@ -68,6 +68,20 @@ def test_what_is_not_known_says_what_to_do() -> None:
     assert told_of("red", undeclared, 90) is None, "told, not refused"
 
 
+def test_many_classes_are_told_of_in_one_sentence_with_what_suffices_for_all() -> None:
+    found = {f"c{each}": Exposure(100.0 + each, probability_for=0.1 + each / 100, declared=True) for each in range(7)}
+    told = told_together(found, 90)
+    assert told.startswith("faults would go unseen, of c0 for 100 days, of c1 for 101 days, ")
+    assert ", of c4 for 104 days, and 2 more, and max_days_to_detect is 90; " in told
+    assert told.endswith("raise the audit probability of each to 0.16"), "that of a class which is not named counts"
+    assert told_together({"c0": found["c0"]}, 90) == told_of("c0", found["c0"], 90)
+    assert told_together({}, 90) == ""
+    beyond = told_together({**found, "c0": Exposure(1000.0, probability_for=2, declared=True)}, 90)
+    assert beyond.startswith("a fault of c0 would go unseen for 1,000 days")
+    assert "audit every answer of it and set max_days_to_detect to 180" in beyond
+    assert beyond.endswith("; and 2 more")
+
+
 @pytest.fixture
 def control(data: Data) -> Control:
     opened = Control(data.folder / "control", Catalog(data.folder))
@@ -111,8 +125,8 @@ def test_a_document_that_was_edited_in_place_is_told_of(control: Control, data: 
     control.judge()
     control.poll()
     (problem,) = control.problems.values()
-    assert problem.startswith("a fault of red would go unseen for ")
-    assert "raise its audit probability" in problem
+    assert problem.startswith("faults would go unseen, of red for ")
+    assert "raise the audit probability of each to " in problem
     assert control.site("default", "default").document.audit.images_per_day == 10, "it is in force, and told of"
     path.write_text(json.dumps(document))
     control.poll()

@@ -26,6 +26,10 @@ def red(served: Served) -> dict[str, Any]:
     return next(row for row in reply.json()["classes"] if row["label"] == "red")
 
 
+def told_of_red(served: Served) -> list[str]:
+    return [why for why in served.http.get("/readyz").json()["why"] if "default/default: red" in why]
+
+
 def say(served: Served, word: str, label: str = "red", **body: Any) -> Any:
     return served.http.post(f"{SITE}/classes/{label}/{word}", json={**WORD, **body})
 
@@ -53,6 +57,10 @@ def test_an_operator_suspends_and_resumes_for_a_time(served: Served) -> None:
     assert (suspended.json()["state"], suspended.json()["by"], suspended.json()["why"]) == (
         "suspended", "grace", "the new scanner came",
     )  # fmt: skip
+    (why,) = told_of_red(served)
+    assert why.startswith("default/default: red is suspended since 20")
+    assert why.endswith(" UTC; its images go to people")
+    eventually(lambda: served.http.get("/readyz").json() == {"status": "answering", "why": [why]})
     assert served.predict("red", 31)["reasons"] == ["none_fired", "class_suspended"]
     assert red(served)["test"] == {"reads": 0, "needed": red(served)["test"]["needed"], "errors": 0,
                                    "errors_allowed": red(served)["test"]["errors_allowed"], "attempt": 1}  # fmt: skip
@@ -63,15 +71,14 @@ def test_an_operator_suspends_and_resumes_for_a_time(served: Served) -> None:
     problem(say(served, "suspend"), 409, "red is suspended at default/default already")
     resumed = say(served, "resume", hours=2, reason="it was the lamp")
     assert (resumed.json()["state"], resumed.json()["until"] > resumed.json()["since"]) == ("resumed", True)
+    assert told_of_red(served) == []
     assert served.predict("red", 32)["route"] == "automatic"
-    again = say(served, "resume", hours=3)
-    assert again.json()["until"] > resumed.json()["until"], "an override can be prolonged"
+    problem(say(served, "resume", hours=3), 409, "red is resumed at default/default already; suspend it first")
     assert say(served, "suspend", reason="no, it was not").json()["state"] == "suspended"
     said = [(each.name, each.subject, each.actor, each.detail["why"]) for each in events(served)[before:]]
     assert said == [
         ("class_suspended", "red", "grace", "the new scanner came"),
         ("class_resumed", "red", "grace", "it was the lamp"),
-        ("class_resumed", "red", "grace", "the new scanner came"),
         ("class_suspended", "red", "grace", "no, it was not"),
     ]
     standing = served.data.folder / "control/projects/default/standing/default.json"
@@ -110,16 +117,19 @@ def test_what_nobody_would_see_fail_is_not_let_go_live(served: Served) -> None:
     path = "/v1/projects/seen/sites/default"
     rules = bundles.signed(served.data.folder, bundles.sealed(served.data.rules, project="seen"))
     rare = {"images_per_day": 10, "probability": 0.01}
-    refused = problem(put(**rare), 422, "site seen/default: a fault of red would go unseen for ")
-    assert "days, and max_days_to_detect is 90; raise its audit probability to 0." in refused.detail
+    refused = problem(
+        put(**rare), 422, "site seen/default: faults would go unseen, of red for ", " days, of green for "
+    )
+    assert "days, and max_days_to_detect is 90; raise the audit probability of each to 0." in refused.detail
     least = float(refused.detail.rsplit(" ", 1)[1])
-    problem(put(images_per_day=10, probability=0), 422, "would go unseen for ever", "raise its audit probability")
+    problem(put(images_per_day=10, probability=0), 422, "of red for ever, of green for ever", "raise the audit")
     never = problem(
         put(images_per_day=0.1, probability=1), 422, "audit every answer of it and set max_days_to_detect to"
     )
     assert "or name it in suspended" in never.detail
     allowed = put(images_per_day=10, probability=least)
     assert allowed.status_code == 200, allowed.text
+    problem(put(labels={"rde": 0.5}), 422, "'rde' is no label of colours/1; mend its spelling")
     days = allowed.json()["days_to_detect"]
     assert days.keys() == {"red", "green"}
     assert days["red"]["days"] <= 90

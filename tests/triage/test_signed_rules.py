@@ -217,12 +217,22 @@ async def test_doctor_tells_of_every_kind(data: Data, valkey: Valkey, tmp_path: 
     soon = bundles.signed(data.folder, ended(data.rules, now + datetime.timedelta(days=9, hours=1)))
     past = bundles.signed(data.folder, ended(data.rules, bundles.WHEN + datetime.timedelta(days=1)))
     strict = bundles.signed(data.folder, bundles.sealed(data.rules, sites=("strict",), conditions=CONDITIONS))
-    for site, rules in (("default", data.rules), ("soon", soon), ("past", past), ("strict", strict)):
+    assist = data.rules.classes["blue"]
+    bare = {**data.rules.classes, "red": assist, "green": assist}
+    none = bundles.signed(data.folder, bundles.sealed(data.rules, classes=bare))
+    for site, rules in (("nothing", none), ("default", data.rules), ("soon", soon), ("past", past), ("strict", strict)):
         data.declare(site, rules=rules.digest)
+    data.declare("hushed", suspended=("red",))
+    data.declare("unruled", rules=None)
+    data.declare("assisting", rules=None, mode="assist")
     settings = Settings(data=data.folder, redis_url=valkey.url, classifier="inprocess", source_fields=("age",))
     found = {(each.part, each.says) for each in await examine(settings) if not each.ok}
     said = {part: " ".join(says for other, says in found if other == part) for part, _ in found}
     assert "site default/default" not in said
+    assert "site default/assisting" not in said
+    assert "it is live without rules, so that nothing answers" in said["site default/unruled"]
+    assert "no class of its rules is automatic" in said["site default/nothing"]
+    assert "red is suspended by its document; its images go to people" in said["site default/hushed"]
     assert ", in 9 days, and then it only assists; certify again" in said["site default/soon"]
     assert "its rules ended on 2026-01-02" in said["site default/past"]
     assert "add 'scanner' to TRIAGE_SOURCE_FIELDS" in said["site default/strict"]
