@@ -208,25 +208,39 @@ def _as_told(
     seen: dict[str, tuple[Row, LabelledImage]] = {}
     parts: dict[str, list[LabelledImage]] = {split: [] for split in SPLITS}
     groups = splits.joined(images, alike)
+    torn: list[tuple[Row, Row, str]] = []
     for row, image in zip(rows, images, strict=True):
         if not row.split:
-            raise DataError(f"{source}: {row.path.name} has no split and others have; fill the column or leave it out")
+            raise DataError(
+                f"{source}: {_named(source, row)} has no split and others have; fill the column or leave it out"
+            )
         before, first = seen.setdefault(cases[image.case], (row, image))
         if before.split != row.split:
             how = f"are of the case {row.case!r}" if row.case and row.case == before.case else "are identical"
             if first.case != image.case and first.name != image.name:
                 how = "belong together through a case or an identical image"
-            raise DataError(_torn(source, before, row, how))
+            torn.append((before, row, how))
         parts[row.split].append(replace(image, group=groups[image.case]))
+    if torn:
+        raise DataError(_torn(source, torn))
     learn = {"train", "tune"}
-    for i, j in alike:
-        if (rows[i].split in learn) != (rows[j].split in learn):
-            raise DataError(_torn(source, rows[i], rows[j], "look the same") + ", or lower data.near_duplicates")
+    apart = [(rows[i], rows[j]) for i, j in alike if (rows[i].split in learn) != (rows[j].split in learn)]
+    if apart:
+        looking = [(one, other, "look the same") for one, other in apart]
+        raise DataError(_torn(source, looking) + ", or lower data.near_duplicates")
     return parts
 
 
-def _torn(source: Path, one: Row, other: Row, how: str) -> str:
+def _torn(source: Path, pairs: Sequence[tuple[Row, Row, str]]) -> str:
+    one, other, how = pairs[0]
+    more = len(pairs) - 1
+    others = f" ({more:,} more {'pair is' if more == 1 else 'pairs are'} in two splits too)" if more else ""
     return (
-        f"{source}: {one.path.name} and {other.path.name} {how}, and are in {one.split} and in {other.split}; "
-        "give all of it one split"
+        f"{source}: {_named(source, one)} and {_named(source, other)} {how}, and are in {one.split} and in "
+        f"{other.split}{others}; give all of it one split"
     )
+
+
+def _named(source: Path, row: Row) -> str:
+    """As the CSV says it: base names are often alike in several folders."""
+    return str(row.path.relative_to(source.parent) if row.path.is_relative_to(source.parent) else row.path)

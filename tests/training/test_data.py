@@ -168,6 +168,36 @@ def test_images_that_look_the_same_in_train_and_in_certify_are_refused(tmp_path:
     assert len(data.load(_recipe(path), None).parts["tune"]) == 1
 
 
+def test_what_is_torn_is_named_as_the_csv_does_and_counted(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        _photos(tmp_path / folder, 3)
+    path = tmp_path / "labels.csv"
+    rows = [
+        f"{day}/{index}.png,a,{split}\n"
+        for day, split in (("monday", "train"), ("tuesday", "test"))
+        for index in range(3)
+    ]
+    path.write_text("path,label,split\n" + "".join(rows))
+    with pytest.raises(
+        DataError, match=r"monday/0\.png and tuesday/0\.png are identical, .* \(2 more pairs are in two splits too\)"
+    ):
+        data.load(_recipe(path), None)
+    path.write_text(
+        "path,label,split\n"
+        + "".join(rows)
+        .replace("tuesday/1.png", "tuesday/1.jpg")
+        .replace("y/2.png", "y/2.jpg")
+        .replace("tuesday/0.png,a,test", "tuesday/0.jpg,a,train")
+        .replace("monday/2.jpg", "monday/2.png")
+    )
+    with pytest.raises(
+        DataError,
+        match=r"monday/1\.png and tuesday/1\.jpg look the same, .* \(1 more pair is in two splits too\); .*, or lower",
+    ):
+        data.load(_recipe(path), None)
+
+
 def test_a_radius_that_joins_too_much_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     rng = np.random.default_rng(0)
