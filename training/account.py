@@ -253,4 +253,5 @@ def _confusion(bundle: Bundle, test: Scores, decided: decision.Decisions) -> dic
 
 
 def _training(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return {key: told[key] for key in ("accuracy", "parity", "seconds", "images") if key in told} if told else None
+    kept = ("accuracy", "parity", "seconds", "images", "evidence")
+    return {key: told[key] for key in kept if key in told} if told else None

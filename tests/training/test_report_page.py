@@ -304,6 +304,22 @@ class TestCommand:
         assert values["headline"]["images"] == len(loaded.parts["test"])
         assert f"of {values['headline']['images']} test images" in outline.text
 
+    def test_the_costs_name_the_wage_and_how_many_images_they_are_foretold_for(
+        self, trained: Trained, rules: Rules
+    ) -> None:
+        command = ["plan", "colours/1", "--data", str(trained.data), "--draws", "1", "--target", "0.8", "--wage", "31"]
+        told, aside = [], f"(training set {trained.result.evidence} aside)"
+        for more in (["--images", "777"], ["--images", str(trained.result.evidence), "--cost-per-error", "5"]):
+            planned = CliRunner().invoke(main, [*command, *more])
+            assert planned.exit_code == 0, planned.output
+            assert self.report(trained).exit_code == 0
+            told.append(checked((report.folder(trained.result.bundle) / "report.html").read_text("utf-8")).text)
+        (report.folder(trained.result.bundle) / "plan.json").unlink()
+        assert f"for 777 certification images {aside};" in told[0]
+        assert aside not in told[1]
+        assert "at a wage of 31 an hour" in told[0]
+        assert "at a wage of 31 an hour, 5 a wrong answer" in told[1]
+
     def test_it_takes_the_rules_that_are_named(self, trained: Trained, rules: Rules) -> None:
         result = self.report(trained, "--rules", rules.digest, "--json")
         assert result.exit_code == 0, result.output
