@@ -13,7 +13,7 @@ import click
 COMMANDS = {
     "demo": ("embedded.commands", "demo", "Everything on one machine: train, certify, serve, triage, review."),
     "up": ("embedded.commands", "up", "Start the embedded stack for an existing data folder."),
-    "serve": ("triage.commands", "serve", "The gateway alone, for a real Redis and classifier."),
+    "serve": ("triage.commands.serve", "serve", "The gateway alone, for a real Redis and classifier."),
     "train": ("training.commands", "train", "From labelled images to a bundle."),
     "certify": ("training.commands", "certify", "From a bundle and fresh data to rules."),
     "uses": ("training.commands", "uses", "What images have been used for."),
@@ -21,13 +21,13 @@ COMMANDS = {
     "report": ("training.report_commands", "report", "A page that shows what a model does, and the proof."),
     "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
     "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
-    "predict": ("triage.commands", "predict", "Send images to a running service."),
-    "review": ("triage.commands", "review", "Answer items in the terminal."),
-    "explain": ("triage.commands", "explain", "Why an image was answered so."),
-    "log": ("triage.commands", "deployment_log", "The deployment log as Parquet."),
-    "recall": ("triage.commands", "recall", "Answers in doubt, and what became of them."),
-    "recover": ("triage.commands", "recover", "Make queue and views again from the journals."),
-    "doctor": ("triage.commands", "doctor", "What is wrong here, each finding with its mend."),
+    "predict": ("triage.commands.predict", "predict", "Send images to a running service."),
+    "review": ("triage.commands.review", "review", "Answer items in the terminal."),
+    "explain": ("triage.commands.log", "explain", "Why an image was answered so."),
+    "log": ("triage.commands.log", "deployment_log", "The deployment log as Parquet."),
+    "recall": ("triage.commands.recall", "recall", "Answers in doubt, and what became of them."),
+    "recover": ("triage.commands.log", "recover", "Make queue and views again from the journals."),
+    "doctor": ("triage.commands.doctor", "doctor", "What is wrong here, each finding with its mend."),
 }
 """Command -> module, attribute, one line of help. The line stands here so that `--help` imports nothing."""
 _EXTRA = {"embedded": "embedded", "triage": "gateway", "training": "train", "handlers": "classifier"}

@@ -9,8 +9,8 @@ import httpx
 from model_store.bundle import Bundle
 from model_store.errors import ModelStoreError
 from model_store.rules import Rules
-from triage.catalog import Catalog
-from triage.control import Control
+from triage.control.catalog import Catalog
+from triage.control.sites import Control
 from triage.settings import Settings
 
 

@@ -29,13 +29,13 @@ from training import sample
 from training.binomial import upper_bound
 from training.images import LabelledImage
 from training.recipe import Recipe
-from triage.audit_key import audit_key
-from triage.catalog import Catalog
+from triage.archive.export import export
 from triage.client import Client, LeasedItem
+from triage.control.catalog import Catalog
 from triage.explain import explain
-from triage.export import export
 from triage.ids import reading_id
-from triage.journal import nodes, read
+from triage.journal.segments import nodes, read
+from triage.store.audit_key import audit_key
 
 CLIENTS = 8
 MARK = "made-by-demo.txt"

@@ -18,10 +18,10 @@ from embedded.stack import Gateway, Valkey
 from model_store.bundle import Bundle
 from model_store.rules import Rules
 from tests import bundles
-from triage.catalog import Catalog
 from triage.client import Client
-from triage.control import Control
-from triage.site_document import SiteDocument
+from triage.control.catalog import Catalog
+from triage.control.site_document import SiteDocument
+from triage.control.sites import Control
 
 DEADLINE_S = 30.0
 POLL_S = 0.02

@@ -30,6 +30,7 @@ def make_tree(folder: Path, files: dict[str, str]) -> Path:
         (folder / package).mkdir()
         (folder / package / "__init__.py").write_text("")
     for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     return folder
 
@@ -55,6 +56,11 @@ def test_each_forbidden_arrow_is_found(tmp_path: Path) -> None:
         "laptop": {"triage/errors.py": "import embedded\n"},
         "no-torch": {"triage/errors.py": "def late() -> None:\n    import torch\n"},
         "upwards": {"triage/policy.py": "import triage.ports\n", "triage/ports.py": ""},
+        "in circles": {
+            "triage/index/__init__.py": "",
+            "triage/index/a.py": "import triage.index.b\n",
+            "triage/index/b.py": "import triage.index.a\n",
+        },
         "training upwards": {"training/points.py": "import training.certify\n", "training/certify.py": ""},
         "undeclared": {"triage/surprise.py": ""},
     }

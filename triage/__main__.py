@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage.commands import serve
+from triage.commands.serve import serve
 
 if __name__ == "__main__":
     serve()

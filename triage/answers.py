@@ -13,7 +13,7 @@ from model_store.labels import LabelSchema
 from model_store.record import PredictionRecord, VerdictRecord
 from model_store.rules import Rules
 from triage.ids import reading_id
-from triage.review import Item
+from triage.reviewing.item import Item
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from model_store import VERSION
-from triage.audit_key import audit_key
-from triage.auditor import Auditor
-from triage.blobs import LocalBlobs
-from triage.catalog import Catalog
-from triage.control import Control
+from triage.auditing.auditor import Auditor
+from triage.auditing.recall import Recalls
+from triage.auditing.suspensions import Suspensions
+from triage.classifier.inprocess import InProcessClassifier
+from triage.classifier.torchserve import TorchServeClassifier
+from triage.control.catalog import Catalog
+from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import SettingsError, TriageError
-from triage.index import Index
-from triage.inprocess_classifier import InProcessClassifier
+from triage.index.fold import Index
+from triage.index.reviews import RedisReviews
 from triage.intake import Intake
-from triage.journal import SegmentJournal
+from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.parts import Parts
 from triage.ports import Classifier
-from triage.recall import Recalls
 from triage.recorder import Recorder
-from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
 from triage.routes import control, monitoring, operations, predictions, reviewing
 from triage.routes.bounded import Bounded
@@ -35,8 +35,8 @@ from triage.routes.counting import Counted
 from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
 from triage.settings import Settings
-from triage.suspensions import Suspensions
-from triage.torchserve_classifier import TorchServeClassifier
+from triage.store.audit_key import audit_key
+from triage.store.blobs import LocalBlobs
 
 log = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import ModelStoreError
-from triage import validity
-from triage.catalog import Catalog
-from triage.control import Control
+from triage.classifier.inprocess import InProcessClassifier
+from triage.classifier.torchserve import TorchServeClassifier
+from triage.control import validity
+from triage.control.catalog import Catalog
+from triage.control.opened_site import Site
+from triage.control.sites import Control
 from triage.errors import TriageError
-from triage.inprocess_classifier import InProcessClassifier
-from triage.journal import nodes, segments
+from triage.index.reviews import RedisReviews
+from triage.journal.segments import nodes, segments
 from triage.metrics import Metrics
-from triage.opened_site import Site
 from triage.ports import Classifier
-from triage.redis_reviews import RedisReviews
 from triage.settings import Settings
-from triage.torchserve_classifier import TorchServeClassifier
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 from model_store.decision import Decisions, DecisionTable, decide
 from model_store.errors import ModelStoreError
 from model_store.record import PredictionRecord, VerdictRecord
-from triage import audits, drawing, policy
-from triage.catalog import Catalog
-from triage.journal import nodes, read
+from triage import policy
+from triage.control.catalog import Catalog
+from triage.journal.segments import nodes, read
+from triage.promise import audits, drawing
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,16 @@ from model_store.decision import decide
 from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
-from triage import answers, audits, drawing, policy
-from triage.control import Control
+from triage import answers, policy
+from triage.control.opened_site import Site
+from triage.control.sites import Control
 from triage.errors import ClassifierUnavailable, NotFound
 from triage.ids import new_id, now_us
 from triage.metrics import Metrics, Stage
-from triage.opened_site import Site
 from triage.ports import Blobs, Classifier
+from triage.promise import audits, drawing
 from triage.recorder import Recorder
-from triage.review import queue_of
+from triage.reviewing.item import queue_of
 
 
 @dataclass(frozen=True)

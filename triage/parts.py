@@ -6,18 +6,18 @@ import asyncio
 import datetime
 from dataclasses import dataclass, field
 
-from triage import validity
-from triage.blobs import LocalBlobs
-from triage.control import Control
+from triage.auditing.suspensions import Suspensions
+from triage.control import validity
+from triage.control.sites import Control
 from triage.desk import Desk
+from triage.index.reviews import RedisReviews
 from triage.intake import Intake
-from triage.journal import SegmentJournal
+from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.recorder import Recorder
-from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
 from triage.settings import Settings
-from triage.suspensions import Suspensions
+from triage.store.blobs import LocalBlobs
 
 
 @dataclass

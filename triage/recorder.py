@@ -16,11 +16,11 @@ from model_store.record import Record
 from triage.answers import Told
 from triage.errors import IndexAway
 from triage.ids import new_id
-from triage.index import Index
-from triage.journal import START, SegmentJournal, read
+from triage.index.fold import Index
+from triage.index.reviews import RedisReviews
+from triage.journal.segments import START, SegmentJournal, read
 from triage.metrics import Metrics
 from triage.ports import Position
-from triage.redis_reviews import RedisReviews
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from model_store import record as records
 from model_store.errors import ImageError
 from model_store.record import PredictionRecord
 from triage.errors import ClassifierUnavailable, Conflict, ImageFailed, NotFound
+from triage.index.reviews import RedisReviews
 from triage.intake import Intake
 from triage.recorder import Recorder
-from triage.redis_reviews import RedisReviews
-from triage.review import Lease
+from triage.reviewing.item import Lease
 
 REVIEWER = "the model"
 _AT_ONCE = 32

@@ -27,7 +27,7 @@ from model_store.record import EventRecord, PredictionRecord
 from tests.bundles import picture
 from tests.model_store import images
 from tests.services import DEADLINE_S, Data, blob_files, eventually, make_data, raw, running_gateway, running_valkey
-from triage.journal import read
+from triage.journal.segments import read
 from triage.schemas import PredictionBody, Problem
 
 MEGABYTE = 2**20

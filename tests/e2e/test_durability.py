@@ -17,12 +17,12 @@ from redis import Redis
 import secondreader
 from model_store.record import PredictionRecord
 from tests import bundles, services
-from triage.catalog import Catalog
+from triage.archive.export import export
+from triage.archive.recover import recover
 from triage.client import Client, ServiceError
+from triage.control.catalog import Catalog
 from triage.explain import explain
-from triage.export import export
-from triage.journal import nodes, read
-from triage.recover import recover
+from triage.journal.segments import nodes, read
 from triage.settings import Settings
 
 IMAGES = 2000

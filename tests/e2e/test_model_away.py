@@ -10,10 +10,10 @@ from pathlib import Path
 from handlers.server import TorchServe
 from model_store.record import PredictionRecord
 from tests import bundles, services
-from triage.catalog import Catalog
 from triage.client import Client
+from triage.control.catalog import Catalog
 from triage.explain import explain
-from triage.journal import nodes, read
+from triage.journal.segments import nodes, read
 
 QUEUE = "default.review"
 

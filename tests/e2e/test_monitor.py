@@ -22,10 +22,10 @@ from model_store.record import PredictionRecord
 from tests import services
 from tests.bundles import picture
 from tests.triage.auditing import lenient
-from triage.catalog import Catalog
 from triage.client import Client
+from triage.control.catalog import Catalog
 from triage.explain import explain
-from triage.journal import nodes, read
+from triage.journal.segments import nodes, read
 from triage.safe_image import safe_image
 
 QUEUE = "default.review"

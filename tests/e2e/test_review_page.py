@@ -22,7 +22,7 @@ from tests.browser import CHROMIUM, opened, running_chromium
 from tests.services import client, eventually, make_data, running_gateway, running_valkey
 from triage.client import Client
 from triage.policy import REASONS
-from triage.review import Item
+from triage.reviewing.item import Item
 
 pytestmark = pytest.mark.browser
 QUEUE = "default.review"

@@ -11,7 +11,7 @@ import pytest
 from model_store.record import VerdictRecord
 from tests import bundles, services
 from triage.client import Client, LeaseLost
-from triage.journal import nodes, read
+from triage.journal.segments import nodes, read
 
 ITEMS = 2000
 REVIEWERS = 100
@@ -82,8 +82,8 @@ def test_an_answer_accepted_before_the_gateway_died_is_rolled_forward(tmp_path: 
     import asyncio
 
     from model_store import record as records
-    from triage.redis_reviews import RedisReviews
-    from triage.review import LeaseToken
+    from triage.index.reviews import RedisReviews
+    from triage.reviewing.item import LeaseToken
 
     services.make_data(tmp_path)
     with (

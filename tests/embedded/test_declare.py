@@ -19,7 +19,7 @@ from embedded.stack import Gateway, Stack
 from model_store.conditions import Condition
 from model_store.errors import ModelStoreError
 from tests import bundles, services
-from triage.journal import nodes
+from triage.journal.segments import nodes
 
 
 def document(url: str) -> dict[str, object]:

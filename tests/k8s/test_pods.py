@@ -10,7 +10,7 @@ import pytest
 from handlers.commands import server
 from model_store.manifest import ImageSpec
 from tests.k8s.manifests import OVERLAYS, Object, container, of_kind, pod, pod_labels, selects, workloads
-from triage.commands import serve
+from triage.commands.serve import serve
 from triage.settings import Settings
 
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)

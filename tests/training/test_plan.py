@@ -27,7 +27,7 @@ from training.plan import Work, costs
 from training.promises import Estimate, Promise, simulate, take
 from training.recipe import Certification, Recipe
 from training.score import Scores
-from triage.site_document import AuditPolicy
+from triage.promise.audit_policy import AuditPolicy
 
 KNOBS = Certification(candidates=30, vetoes=(0.1, 0.5))
 

@@ -11,14 +11,14 @@ from model_store.rules import ClassRule, Rules
 from tests import bundles
 from tests.services import Data
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage.auditor import Auditor
-from triage.catalog import Catalog
-from triage.evidence import Evidence, unpack
+from triage.auditing.auditor import Auditor
+from triage.auditing.recall import Recalls
+from triage.auditing.suspensions import Suspensions
+from triage.control.catalog import Catalog
 from triage.ids import now_us
-from triage.recall import Recalls
-from triage.redis_audits import Class, RedisAudits
-from triage.standing import ClassStanding
-from triage.suspensions import Suspensions
+from triage.index.audits import Class, RedisAudits
+from triage.promise.evidence import Evidence, unpack
+from triage.promise.standing import ClassStanding
 
 ALL = {"probability": 1, "suspended": 1, "horizon": 200}
 """Everything is drawn, and thresholds are simulated quickly."""

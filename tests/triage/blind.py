@@ -9,7 +9,7 @@ import msgspec
 from model_store.record import Answer, VerdictRecord
 from tests.triage.auditing import ALL
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage.review import Lease
+from triage.reviewing.item import Lease
 
 
 def declare(gateway: Wired, site: str = "default", **changes: Any) -> None:

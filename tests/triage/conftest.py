@@ -13,7 +13,7 @@ from embedded.stack import Valkey
 from tests.services import Data, make_data, running_gateway, running_valkey
 from tests.triage.gateway_parts import Wired, wired
 from tests.triage.serving import KEY, Served
-from triage.redis_reviews import RedisReviews
+from triage.index.reviews import RedisReviews
 
 
 @pytest.fixture(scope="session")

@@ -14,21 +14,21 @@ from model_store.prediction import Prediction
 from model_store.record import PredictionRecord, Record
 from tests.bundles import picture
 from tests.services import Data
-from triage.audit_key import audit_key
-from triage.blobs import LocalBlobs
-from triage.catalog import Catalog
-from triage.control import Control
+from triage.classifier.inprocess import InProcessClassifier
+from triage.control.catalog import Catalog
+from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import ClassifierUnavailable
-from triage.index import Index
-from triage.inprocess_classifier import InProcessClassifier
+from triage.index.fold import Index
+from triage.index.reviews import RedisReviews
 from triage.intake import Intake, Request
-from triage.journal import SegmentJournal, read
+from triage.journal.segments import SegmentJournal, read
 from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.recorder import Recorder
-from triage.redis_reviews import RedisReviews
 from triage.returning import Returning
+from triage.store.audit_key import audit_key
+from triage.store.blobs import LocalBlobs
 
 QUEUE = "default.review"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from triage.review import Item
+from triage.reviewing.item import Item
 
 QUEUE = "default.review"
 

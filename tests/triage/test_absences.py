@@ -15,10 +15,10 @@ from tests import bundles
 from tests.services import Data
 from tests.triage.auditing import ALL, Audited
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage import audits, claims, standing_changes
-from triage.audit_key import audit_key
-from triage.catalog import Catalog
+from triage.control.catalog import Catalog
 from triage.explain import explain
+from triage.promise import audits, claims, standing_changes
+from triage.store.audit_key import audit_key
 
 LABELS = ("red", "green", "blue")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.audit_key import NAME, audit_key
 from triage.errors import SettingsError
+from triage.store.audit_key import NAME, audit_key
 
 
 def test_whoever_comes_first_makes_it_and_all_draw_alike(tmp_path: Path) -> None:

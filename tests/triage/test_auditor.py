@@ -12,8 +12,8 @@ from tests import bundles
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage import exact, standing_changes
 from triage.ids import new_id, now_us
+from triage.promise import exact, standing_changes
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from tests.triage.blind import declare, final, read, taken
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
 from tests.triage.test_desk import SCHEMA, verdicts
-from triage.audits import BONUS_S
-from triage.desk import every_label, judged
 from triage.errors import Conflict, Invalid
 from triage.ids import now_us, reading_id
-from triage.review import Item, score
+from triage.promise.audits import BONUS_S
+from triage.reviewing.item import Item, score
+from triage.reviewing.verdicts import every_label, judged
 
 
 async def test_who_confirms_the_model_ends_it(gateway: Wired, redis: Redis) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage.blobs import LocalBlobs
 from triage.errors import NotFound, Unavailable
 from triage.ports import Blobs
+from triage.store.blobs import LocalBlobs
 
 ADAPTERS: dict[str, Callable[[Path], LocalBlobs]] = {"local": LocalBlobs}
 KEY = "default/default/" + "ab" * 32

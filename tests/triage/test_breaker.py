@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.breaker import Breaker
+from triage.classifier.breaker import Breaker
 
 
 def test_it_opens_after_failures_in_a_row_and_closes_on_one_success() -> None:

@@ -22,11 +22,11 @@ from model_store.errors import EmptyImage, FormatNotAllowed, ImageError, ImageTo
 from tests import bundles
 from tests.bundles import picture
 from tests.model_store import images
+from triage.classifier.inprocess import InProcessClassifier
+from triage.classifier.torchserve import TorchServeClassifier
 from triage.errors import ClassifierUnavailable
-from triage.inprocess_classifier import InProcessClassifier
 from triage.metrics import Metrics
 from triage.ports import Classifier
-from triage.torchserve_classifier import TorchServeClassifier
 
 
 @pytest.fixture(scope="module")

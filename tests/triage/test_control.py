@@ -12,11 +12,11 @@ import pytest
 from model_store.errors import ModelStoreError
 from tests import bundles
 from tests.services import Data
-from triage.catalog import Catalog
-from triage.control import Control
-from triage.documents import etag
+from triage.control.catalog import Catalog
+from triage.control.documents import etag
+from triage.control.site_document import SiteDocument
+from triage.control.sites import Control
 from triage.errors import NotFound, PreconditionFailed
-from triage.site_document import SiteDocument
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from model_store.record import VerdictRecord
 from tests.services import Data
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import expire, state_of
-from triage.desk import check_answers
 from triage.errors import Conflict, Invalid, JournalBroken, NotFound
-from triage.review import Lease
+from triage.reviewing.item import Lease
+from triage.reviewing.verdicts import check_answers
 
 SCHEMA = LabelSchema(
     labels=tuple(Label(id=each, name=each) for each in ("cat", "dog"))

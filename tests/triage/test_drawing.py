@@ -15,13 +15,14 @@ from tests.services import Data
 from tests.triage.blind import declare
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
-from triage import audits, policy
-from triage.audit_key import audit_key
-from triage.audits import Chances
-from triage.catalog import Catalog
-from triage.drawing import chance
+from triage import policy
+from triage.control.catalog import Catalog
 from triage.explain import explain
 from triage.ids import reading_id
+from triage.promise import audits
+from triage.promise.audits import Chances
+from triage.promise.drawing import chance
+from triage.store.audit_key import audit_key
 
 HALF = 0.5
 labels = st.sets(st.sampled_from(["red", "green", "blue"]))

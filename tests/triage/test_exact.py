@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from model_store.binomial import fewest_draws
-from triage.exact import reads_for_resume, resumes
+from triage.promise.exact import reads_for_resume, resumes
 
 
 @given(errors=st.integers(0, 20), below=st.floats(0, 1))

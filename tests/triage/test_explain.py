@@ -13,7 +13,7 @@ from model_store.record import PolicySnapshot, PredictionRecord
 from tests import bundles
 from tests.bundles import make
 from tests.triage.gateway_parts import Wired
-from triage.catalog import Catalog
+from triage.control.catalog import Catalog
 from triage.explain import explain, find, summary
 
 

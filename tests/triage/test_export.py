@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_store.record import TABLES, Record, arrow_schema, from_row, table_of
 from tests.triage.test_journal import write
 from tests.triage.written import event, records
-from triage.export import export
+from triage.archive.export import export
 
 
 def read_back(out: Path) -> list[Record]:

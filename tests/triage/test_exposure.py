@@ -11,13 +11,14 @@ from model_store.certificates import Certificate
 from model_store.errors import ModelStoreError
 from tests import bundles
 from tests.services import Data
-from triage.bets import Promise
-from triage.catalog import Catalog
-from triage.claims import Proof
-from triage.control import Control
-from triage.detection import audits_to_detect
-from triage.exposure import Exposure, exposure, exposures, told_of, told_together
-from triage.site_document import AuditPolicy, SiteDocument
+from triage.control.catalog import Catalog
+from triage.control.site_document import SiteDocument
+from triage.control.sites import Control
+from triage.promise.audit_policy import AuditPolicy
+from triage.promise.bets import Promise
+from triage.promise.claims import Proof
+from triage.promise.detection import audits_to_detect
+from triage.promise.exposure import Exposure, exposure, exposures, told_of, told_together
 
 PROMISE = Promise(0.05, 0.05, 600)
 RARE = {"drawn": "firings", "images": 200}

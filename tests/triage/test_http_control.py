@@ -9,7 +9,7 @@ import pytest
 from model_store.record import EventRecord
 from tests.services import eventually
 from tests.triage.serving import Served, problem
-from triage.journal import read
+from triage.journal.segments import read
 
 PATH = "/v1/projects/default/sites/default"
 

@@ -10,7 +10,7 @@ from model_store.record import EventRecord
 from tests import bundles
 from tests.services import eventually
 from tests.triage.serving import Served, problem
-from triage.journal import read
+from triage.journal.segments import read
 
 SITE = "/v1/projects/default/sites/default"
 UNDECLARED = (

@@ -19,10 +19,10 @@ from tests.triage.blind import declare
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import dump, key
 from triage import answers
-from triage.desk import judged
+from triage.archive.recover import recover
 from triage.ids import derived_id
-from triage.recover import recover
-from triage.review import Item
+from triage.reviewing.item import Item
+from triage.reviewing.verdicts import judged
 from triage.settings import Settings
 
 

@@ -21,7 +21,7 @@ from model_store import record as codec
 from model_store.record import Record
 from tests.triage.written import event, records
 from triage.errors import JournalBroken, SettingsError
-from triage.journal import MAGIC, START, SegmentJournal, nodes, read, read_segment, segments
+from triage.journal.segments import MAGIC, START, SegmentJournal, nodes, read, read_segment, segments
 from triage.ports import Position
 
 MEGABYTE = 2**20
@@ -204,7 +204,7 @@ import asyncio, json, resource, signal, sys
 from pathlib import Path
 from tests.triage.written import event
 from triage.errors import JournalBroken
-from triage.journal import SegmentJournal
+from triage.journal.segments import SegmentJournal
 
 async def main() -> None:
     folder, limit = Path(sys.argv[1]), int(sys.argv[2])

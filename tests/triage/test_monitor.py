@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.certify.monitor import Runs, first_alarms, steady
-from triage.bets import FLOOR, Promise, bets, shared, threshold
-from triage.detection import audits_to_detect
-from triage.monitor import EPOCH, State, interval, last_good, restart, start, update
+from triage.promise.bets import FLOOR, Promise, bets, shared, threshold
+from triage.promise.detection import audits_to_detect
+from triage.promise.monitor import EPOCH, State, interval, last_good, restart, start, update
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 SHORT = Promise(0.05, 0.2, 60)

@@ -25,8 +25,8 @@ from redis import Redis
 from embedded.stack import Valkey
 from tests.triage.queue_items import QUEUE, expire, item, key
 from triage.errors import Conflict
-from triage.redis_reviews import RedisReviews
-from triage.review import Lease
+from triage.index.reviews import RedisReviews
+from triage.reviewing.item import Lease
 
 T = TypeVar("T")
 REVIEWERS = ("ada", "bob", "cy")

@@ -14,11 +14,11 @@ from model_store.record import Record
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage.catalog import Catalog
-from triage.journal import read_segment, segments
+from triage.auditing.recall import Doubt, Recalls, listing
+from triage.control.catalog import Catalog
+from triage.journal.segments import read_segment, segments
 from triage.ports import Position
-from triage.recall import Doubt, Recalls, listing
-from triage.standing import Recall
+from triage.promise.standing import Recall
 
 OWN = {"test"}
 
@@ -103,7 +103,7 @@ async def test_segments_that_are_wholly_older_are_not_read(audited: Audited, mon
         opened.append(each.name)
         return read_segment(each)
 
-    monkeypatch.setattr("triage.recall.read_segment", watched)
+    monkeypatch.setattr("triage.auditing.recall.read_segment", watched)
     long_ago = at(audited, sent[0]) / 1e6 - 3600
     os.utime(path, (long_ago, long_ago))
     assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), OWN, 100) == 0

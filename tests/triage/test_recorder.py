@@ -15,7 +15,7 @@ from tests.services import Data, running_valkey
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import dump
 from triage.errors import IndexAway, JournalBroken
-from triage.journal import read
+from triage.journal.segments import read
 from triage.ports import Position
 from triage.recorder import Recorder
 

@@ -12,8 +12,8 @@ from embedded.ports import free_ports
 from embedded.stack import Valkey
 from tests.triage.queue_items import QUEUE, expire, item, key, state_of
 from triage.errors import Conflict, IndexAway, NotFound
+from triage.index.reviews import RedisReviews
 from triage.ports import Position
-from triage.redis_reviews import RedisReviews
 
 
 async def put(reviews: RedisReviews, *names: str) -> None:

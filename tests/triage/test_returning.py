@@ -10,7 +10,7 @@ from redis import Redis
 from model_store.errors import UnusableImage
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
-from triage.journal import read
+from triage.journal.segments import read
 
 
 async def while_away(gateway: Wired, *colours: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.review import TERMINAL, TRANSITIONS, Event, Item, LeaseToken, State, nonce, queue_of, score
+from triage.reviewing.item import TERMINAL, TRANSITIONS, Event, Item, LeaseToken, State, nonce, queue_of, score
 
 part = st.text(st.characters(blacklist_characters="~", blacklist_categories=["Cs"]), min_size=1, max_size=40)
 

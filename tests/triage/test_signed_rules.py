@@ -22,10 +22,10 @@ from model_store.rules import Rules
 from tests import bundles
 from tests.services import Data, eventually, running_gateway
 from tests.triage.serving import problem
-from triage.catalog import Catalog
+from triage.control.catalog import Catalog
 from triage.doctor import examine
 from triage.explain import explain
-from triage.journal import nodes, read
+from triage.journal.segments import nodes, read
 from triage.settings import Settings
 
 CONDITIONS = (Condition(field="scanner", one_of=("x1", "x2")), Condition(field="age", at_least=18, at_most=90),

@@ -13,11 +13,11 @@ from tests import bundles
 from tests.bundles import UNTIL, WHEN
 from tests.services import Data
 from tests.triage.gateway_parts import Wired
-from triage.catalog import Catalog
-from triage.control import Control
+from triage.control.catalog import Catalog
+from triage.control.sites import Control
 from triage.errors import PreconditionFailed
 from triage.ids import now_us
-from triage.standing import ClassStanding, Standing
+from triage.promise.standing import ClassStanding, Standing
 
 RULE = "sha256:" + "1" * 64
 HOUR = 3_600_000_000

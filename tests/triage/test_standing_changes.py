@@ -9,12 +9,12 @@ from typing import get_args
 import pytest
 
 from tests import bundles
-from triage import evidence, exact, monitor
-from triage.bets import Promise
-from triage.claims import Proof
-from triage.evidence import Evidence
-from triage.standing import ClassStanding, State
-from triage.standing_changes import TRANSITIONS, Event, by_operator, concluded, due
+from triage.promise import evidence, exact, monitor
+from triage.promise.bets import Promise
+from triage.promise.claims import Proof
+from triage.promise.evidence import Evidence
+from triage.promise.standing import ClassStanding, State
+from triage.promise.standing_changes import TRANSITIONS, Event, by_operator, concluded, due
 
 PROOF = bundles.certificate(target=0.8)
 NOW = round(bundles.WHEN.timestamp() * 1e6) + 1

@@ -15,8 +15,8 @@ from tests.benchmarks.certify.monitor import Runs, first_alarms, steady
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage import exact, standing_changes
-from triage.bets import Promise
+from triage.promise import exact, standing_changes
+from triage.promise.bets import Promise
 
 STRICT: dict[str, Any] = {"target": 0.9995, "firings": 20_000, "images": 50_000, "errors": 0, "bound": 0.9998}
 EVIDENCE = "sr:{default.review}:evidence:default red"

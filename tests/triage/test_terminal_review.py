@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from model_store.labels import Group, Label, LabelSchema
 from tests.triage.serving import KEY, Served
 from triage.client import LeasedItem
-from triage.commands import _said, review
+from triage.commands.review import _said, review
 
 STUDY = LabelSchema(
     labels=(

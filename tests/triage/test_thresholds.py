@@ -10,8 +10,9 @@ import pytest
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage import bets, thresholds
-from triage.bets import Promise
+from triage.auditing import thresholds
+from triage.promise import bets
+from triage.promise.bets import Promise
 
 PROMISE = Promise(0.05, 0.05, 40)
 

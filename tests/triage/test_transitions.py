@@ -11,8 +11,8 @@ from redis import Redis
 
 from tests.triage.queue_items import QUEUE, dump, expire, item, key, state_of
 from triage.errors import Conflict
-from triage.redis_reviews import RedisReviews
-from triage.review import TERMINAL, TRANSITIONS, Event, LeaseToken, State
+from triage.index.reviews import RedisReviews
+from triage.reviewing.item import TERMINAL, TRANSITIONS, Event, LeaseToken, State
 
 Do = Callable[[RedisReviews, Redis, LeaseToken], Awaitable[Any]]
 ID = "it"

@@ -9,7 +9,7 @@ import pytest
 from model_store.conditions import Condition
 from model_store.rules import Rules, assist_rules
 from tests import bundles
-from triage import validity
+from triage.control import validity
 
 
 @pytest.fixture(scope="module")

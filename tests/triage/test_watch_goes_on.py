@@ -8,8 +8,8 @@ from tests import bundles
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage import monitor
-from triage.suspensions import Suspensions
+from triage.auditing.suspensions import Suspensions
+from triage.promise import monitor
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord
-from triage.control import Name
+from triage.control.site_document import SiteDocument
+from triage.control.sites import Name
 from triage.errors import NotFound, PreconditionFailed
-from triage.exposure import exposures
 from triage.ids import new_id, now_us
 from triage.parts import Parts
+from triage.promise.exposure import exposures
 from triage.routes.replies import authorize, json_reply
 from triage.schemas import Problem
-from triage.site_document import SiteDocument
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["control"])
 

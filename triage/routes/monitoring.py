@@ -9,19 +9,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from triage import evidence, monitor
 from triage.answers import when
-from triage.claims import is_absence, label_of, target
-from triage.evidence import Evidence
-from triage.exposure import exposures
-from triage.opened_site import Site
+from triage.auditing.suspensions import entry_of
+from triage.control.opened_site import Site
+from triage.index.audits import Class, RedisAudits
 from triage.parts import Parts
-from triage.redis_audits import Class, RedisAudits
-from triage.review import queue_of
+from triage.promise import evidence, monitor
+from triage.promise.claims import is_absence, label_of, target
+from triage.promise.evidence import Evidence
+from triage.promise.exposure import exposures
+from triage.promise.standing import ClassStanding
+from triage.reviewing.item import queue_of
 from triage.routes.replies import authorize, json_reply
 from triage.schemas import Problem
-from triage.standing import ClassStanding
-from triage.suspensions import entry_of
 
 router = APIRouter(prefix="/v1/projects/{project}/sites/{site}", dependencies=[Depends(authorize)], tags=["monitor"])
 _SAID: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 422: {"model": Problem}}

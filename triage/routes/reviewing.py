@@ -16,7 +16,7 @@ from triage.answers import when
 from triage.errors import BadRequest, IndexAway, NotFound
 from triage.ids import now_us
 from triage.parts import Parts
-from triage.review import Lease, LeaseToken
+from triage.reviewing.item import Lease, LeaseToken
 from triage.routes.replies import authorize, json_reply, png_reply
 from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.benchmarks.certify import monitor_designs
-from triage.bets import Promise, bets, shared, threshold
-from triage.detection import audits_to_detect
-from triage.monitor import EPOCH, State, interval, last_good, start, update
+from triage.promise.bets import Promise, bets, shared, threshold
+from triage.promise.detection import audits_to_detect
+from triage.promise.monitor import EPOCH, State, interval, last_good, start, update
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 CLASSES = 10

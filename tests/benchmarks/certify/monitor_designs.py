@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from triage.bets import FLOOR, Promise, bets
+from triage.promise.bets import FLOOR, Promise, bets
 
 PROMISE = Promise(0.05, 0.05, 5_000)
 FRESH = (0.08, 0.10, 0.15, 0.25)

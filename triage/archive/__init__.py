@@ -1,0 +1,1 @@
+"""What becomes of the journal: Parquet, an index made anew."""

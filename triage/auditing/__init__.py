@@ -1,0 +1,1 @@
+"""Carries the promise out: weighs readings, suspends classes, recalls answers."""

@@ -1,0 +1,1 @@
+"""Who reads the images: TorchServe, or the same engine in this process."""

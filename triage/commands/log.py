@@ -1,0 +1,97 @@
+"""`secondreader explain, log, recover`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from triage.commands.options import (
+    config_option,
+    data_option,
+    json_option,
+    print_counts,
+    settings_of,
+)
+from triage.errors import SettingsError, TriageError
+
+
+@click.command()
+@click.argument("prediction_id")
+@config_option
+@data_option
+@json_option
+def explain(prediction_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Why was this image answered so? Decides again from the record and says what agrees."""
+    from model_store.errors import ModelStoreError
+    from triage.control.catalog import Catalog
+    from triage.explain import explain as again
+    from triage.explain import find, summary
+    from triage.store.audit_key import NAME, audit_key
+
+    settings = settings_of(config, data=data)
+    control = settings.data / "control"
+    predictions, verdicts = find(settings.journal_folder, prediction_id)
+    if not predictions:
+        raise click.ClickException(
+            f"{prediction_id} stands in no journal of {settings.journal_folder}; check id and --data"
+        )
+    try:
+        key = audit_key(control) if (control / NAME).exists() else None
+        explained = [again(record, Catalog(settings.data), key) for record in predictions]
+    except (ModelStoreError, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
+    told = summary(explained, verdicts, Catalog(settings.data))
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        Console().print(_table(told))
+    raise SystemExit(0 if all(each.agrees for each in explained) else 1)
+
+
+@click.group("log")
+def deployment_log() -> None:
+    """The deployment log: everything that happened, as Parquet."""
+
+
+@deployment_log.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("log"), show_default=True)
+@config_option
+@data_option
+@json_option
+def export(out: Path, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Writes the journal's records as Parquet, one folder a table and date. Twice changes nothing."""
+    from triage.archive.export import export as write
+
+    settings = settings_of(config, data=data)
+    written = write(settings.journal_folder, out)
+    print_counts(written, f"rows in {out}", as_json)
+
+
+@click.command()
+@config_option
+@data_option
+@click.option("--redis-url")
+@json_option
+def recover(config: Path | None, data: Path | None, redis_url: str | None, as_json: bool) -> None:
+    """Makes queue and views again from every journal, after Redis lost them. Harmless when nothing was lost."""
+    from triage.archive.recover import recover as fold
+
+    settings = settings_of(config, data=data, redis_url=redis_url)
+    try:
+        counts = asyncio.run(fold(settings))
+    except TriageError as error:
+        raise click.ClickException(str(error)) from None
+    print_counts(counts, "recovered", as_json)
+
+
+def _table(told: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None)
+    for key, value in told.items():
+        table.add_row(f"[bold]{key}[/bold]", value if isinstance(value, str) else json.dumps(value))
+    return table

@@ -1,0 +1,65 @@
+"""Options and ways of printing that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from triage.client import ServiceError
+from triage.errors import SettingsError
+from triage.settings import Settings
+
+data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder [TRIAGE_DATA, default ./data].")
+config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+url_option = click.option("--url", envvar="SECONDREADER_URL", default="http://127.0.0.1:8080", show_default=True)
+key_option = click.option("--key", envvar="TRIAGE_API_KEY", help="API key [TRIAGE_API_KEY].")
+
+
+def settings_of(config: Path | None, **arguments: Any) -> Settings:
+    try:
+        return Settings.load(config, **arguments)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def reached(url: str, results: Any) -> Any:
+    import httpx
+
+    try:
+        yield from results
+    except httpx.ConnectError:
+        raise click.ClickException(
+            f"nothing answers at {url}; start it with 'secondreader up', or name another --url"
+        ) from None
+    except ServiceError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def progress(console: Console, total: int, quiet: bool) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def shown() -> Any:
+        with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+            task = progress.add_task("images", total=total)
+            yield lambda: progress.advance(task)
+
+    return shown()
+
+
+def print_counts(counts: dict[str, int], title: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    table = Table("", title)
+    for name, count in Counter(counts).items():
+        table.add_row(name, f"{count:,}")
+    Console().print(table)

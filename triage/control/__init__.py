@@ -1,0 +1,1 @@
+"""What the service is told to do: documents of projects and sites, opened and checked."""

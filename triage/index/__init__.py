@@ -1,0 +1,1 @@
+"""Redis: queue, views, outcomes and audits, folded from the journal and foldable again."""

@@ -1,0 +1,152 @@
+"""Folds the journal into Redis. Live, after an outage and from nothing, it is the same fold.
+
+Applying a record twice, or a verdict before its prediction, changes nothing, so any order ends in the same index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from model_store.errors import ModelStoreError
+from model_store.labels import LabelSchema
+from model_store.record import PredictionRecord, Record, VerdictRecord, encode
+from model_store.rules import Rules
+from triage import answers
+from triage.answers import Told
+from triage.control.catalog import Catalog
+from triage.index.audit_fold import AuditIndex
+from triage.index.reviews import RedisReviews
+from triage.promise.audits import BONUS_S
+from triage.reviewing.item import Item, queue_of, score
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 64
+
+
+class Index:
+    """Applies records to Redis. Every method raises IndexAway."""
+
+    def __init__(self, reviews: RedisReviews, catalog: Catalog, suggestions: int, retention_s: int) -> None:
+        self._reviews = reviews
+        self._catalog = catalog
+        self._suggestions = suggestions
+        self._retention_s = retention_s
+        self._audits = AuditIndex(reviews, catalog, retention_s)
+
+    async def apply(self, record: Record, told: Told | None = None) -> None:
+        """Brings Redis to where the record says; `told` spares making its words again."""
+        await self._close(record, told)
+        await self._open(record, told)
+
+    async def replay(self, read: Callable[[], Iterable[Record]]) -> int:
+        """Applies a stretch of journals, which `read` gives as often as it is asked; tells how many records it held.
+
+        What closes an item goes in before what opens one: a reviewer is never shown an item that is answered.
+        """
+        await _many(self._close, read())
+        return await _many(self._open, read())
+
+    async def _close(self, record: Record, told: Told | None = None) -> None:
+        """The part of a record that ends an item: a verdict, or an answer of the model that came back."""
+        if isinstance(record, VerdictRecord):
+            await self._close_by_people(record)
+        elif isinstance(record, PredictionRecord) and _withdraws(record):
+            await self._put_view(record, self._told(record, told))
+            assert record.queue is not None
+            final = answers.model_final(record)
+            await self._reviews.finish(
+                record.queue, record.id, "withdrawn", msgspec.json.encode(final), _outcome("final", record, final),
+                self._retention_s, b"", record.revision,
+            )  # fmt: skip
+
+    async def _open(self, record: Record, told: Told | None = None) -> None:
+        """The part of a record that asks somebody, or that nobody is asked about."""
+        await self._audits.apply(record)
+        if isinstance(record, VerdictRecord):
+            second = answers.second_reading(record)
+            if second is not None:
+                await self._reviews.enqueue(record.queue, second, _place(second))
+            return
+        if not isinstance(record, PredictionRecord):
+            return
+        told = self._told(record, told)
+        if record.route == "review":
+            assert record.queue is not None
+            retry = encode(record) if record.reasons == ("model_unavailable",) else None
+            await self._reviews.enqueue(record.queue, told.item, _place(told.item), retry, told.view, record.revision)
+            return
+        if not _withdraws(record):
+            await self._put_view(record, told)
+        if told.item.purpose == "audit":
+            await self._reviews.enqueue(queue_of(record.project), told.item, _place(told.item))
+
+    async def _put_view(self, record: PredictionRecord, told: Told) -> None:
+        blob, revision = told.item.blob, record.revision
+        await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision)
+
+    async def _close_by_people(self, verdict: VerdictRecord) -> None:
+        """A caller hears of the verdict that it waits for, and of one that decides otherwise than the model had answered; of
+        readings that only watch over the model it hears nothing."""
+        awaited = verdict.purpose == "review" and verdict.reading == 1
+        kind = "correction" if verdict.corrects else "final" if awaited else None
+        final = answers.people_final(verdict) if kind or verdict.purpose == "recall" else None
+        await self._reviews.finish(
+            verdict.queue, verdict.item or verdict.prediction, "resolved",
+            msgspec.json.encode(final) if final else b"", _outcome(kind, verdict, final) if kind else b"",
+            self._retention_s, encode(verdict), verdict.revision, verdict.prediction,
+        )  # fmt: skip
+
+    def _told(self, record: PredictionRecord, told: Told | None) -> Told:
+        return told or answers.told(record, *self._look_up(record), self._suggestions)
+
+    def _look_up(self, record: PredictionRecord) -> tuple[LabelSchema | None, Rules | None]:
+        if not record.model:
+            return None, None
+        try:
+            return self._catalog.bundle(record.model).manifest.labels, self._catalog.recorded(record.rules)
+        except ModelStoreError as error:  # the item must reach a person even when its model was deleted
+            log.warning("model of a journaled prediction is gone", extra={"prediction": record.id, "why": str(error)})
+            return None, None
+
+
+def _withdraws(record: PredictionRecord) -> bool:
+    return record.revision > 1 and record.route == "automatic"
+
+
+def _place(item: Item) -> float:
+    """What was drawn comes first: evidence that waits is a fault that goes unseen."""
+    return score(item.received_at, BONUS_S if item.drawn else 0.0)
+
+
+def _outcome(kind: str, record: PredictionRecord | VerdictRecord, final: dict[str, Any] | None) -> bytes:
+    prediction = record.prediction if isinstance(record, VerdictRecord) else record.id
+    return msgspec.json.encode(
+        {
+            "type": kind, "prediction": prediction, "project": record.project, "site": record.site, "case": record.case,
+            "final": final,
+        }
+    )  # fmt: skip
+
+
+async def _many(apply: Callable[[Record], Awaitable[None]], records: Iterable[Record]) -> int:
+    count = 0
+    for batch in _batches(iter(records)):
+        await asyncio.gather(*(apply(record) for record in batch))
+        count += len(batch)
+    return count
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    batch = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

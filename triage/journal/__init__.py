@@ -1,0 +1,1 @@
+"""The truth of one gateway: append-only segments."""
