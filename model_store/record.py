@@ -14,7 +14,10 @@ import numpy as np
 
 Route = Literal["automatic", "review", "captured"]
 Answer = Literal["present", "absent", "unsure", "not_assessed"]
-Outcome = Literal["labels", "none_of_these", "unusable", "new_label"]
+Outcome = Literal["labels", "none_of_these", "unusable", "new_label", "escalated"]
+"""`escalated`: the reviewer leaves the item to an adjudicator."""
+Step = Literal["final", "again", "escalate"]
+"""What a verdict leads to: it settles the item, another person reads it, or an adjudicator does."""
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,16 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata fields whose declared use condition failed or that were missing."""
     audit: dict[str, float] = {}
     """The probability with which each claim that would be evidence, a label or `absent:LABEL`, is read blind."""
+
+
+class EarlierReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody said of the same item before."""
+
+    verdict: str
+    reviewer: str
+    outcome: Outcome = "labels"
+    answers: dict[str, Answer] = {}
+    note: str = ""
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -84,6 +97,16 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="predictio
     """Claims for which this image is read blind, labels or `absent:LABEL`: those whose probability is above `audit_u`. Within a
     claim every answer has the same chance, so that no weights are needed."""
     timings_ms: dict[str, float] = {}
+    caller: str = ""
+    """Subject of whoever sent the image."""
+    trace: str = ""
+    """W3C trace id of the request, 32 hexadecimal digits."""
+    person: str = ""
+    """Keyed hash of whom the image is of, so that it can be found for a purge; never the name."""
+    origin: Literal["http", "v2", "backfill"] = "http"
+    """How it came; what is backfilled is kept out of live monitors."""
+    release: Literal["champion", "canary"] = "champion"
+    """Whose model and rules answered."""
 
     def probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """`[C]` float32, empty when no model answered."""
@@ -131,6 +154,24 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     at: int
     gold: bool = False
     agreement: bool | None = None
+    """Of a gold: the reviewer gave the known answer."""
+    principal: str = ""
+    """Subject that was authenticated, where a program answers for a reviewer it names; empty: the reviewer's own."""
+    amends: str = ""
+    """Id of the verdict that this one takes the place of."""
+    earlier: tuple[EarlierReading, ...] = ()
+    """Readings of the same item before this one, oldest first."""
+    step: Step = "final"
+    escalate_to: str = ""
+    """Queue of the adjudicators, where `step` is `escalate`."""
+    agreed: dict[str, Answer] | None = None
+    """What all readings together say, where there were several and `step` is `final`."""
+    agreed_outcome: Outcome | None = None
+    hold_s: float = 0.0
+    """The reviewer may take the verdict back for so long before anybody is told."""
+    gold_id: str = ""
+    planted: str = ""
+    """Of a gold: the wrong label that was suggested first on purpose."""
 
 
 class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, tag="truth", tag_field="kind"):
@@ -157,12 +198,37 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, tag="event", tag_fi
     at: int
 
 
-Record = PredictionRecord | VerdictRecord | TruthRecord | EventRecord
+class ShadowRecord(msgspec.Struct, frozen=True, kw_only=True, tag="shadow", tag_field="kind"):
+    """What a challenger would have said of an image that another release answered for. It never answers."""
+
+    id: str
+    """The prediction's."""
+    project: str
+    site: str
+    model: str
+    graph: str
+    bundle: str
+    rules: str
+    provider: str = ""
+    precision: str = ""
+    heads: tuple[str, ...] = ()
+    probability: bytes = b""
+    """float32 little-endian, one a head."""
+    typicality: float | None = None
+    fires: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    route: Route
+    reasons: tuple[str, ...] = ()
+    at: int
+
+
+Record = PredictionRecord | VerdictRecord | TruthRecord | EventRecord | ShadowRecord
 TABLES: dict[str, type[Record]] = {
     "predictions": PredictionRecord,
     "verdicts": VerdictRecord,
     "truths": TruthRecord,
     "events": EventRecord,
+    "shadows": ShadowRecord,
 }
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -208,7 +274,10 @@ def arrow_schema(table: str) -> Any:
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
         "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
-        "gold": pa.bool_(), "agreement": pa.bool_(),
+        "gold": pa.bool_(), "agreement": pa.bool_(), "hold_s": pa.float64(), "agreed": pa.map_(text, text),
+        "earlier": pa.list_(pa.struct([
+            ("verdict", text), ("reviewer", text), ("outcome", text), ("answers", pa.map_(text, text)), ("note", text),
+        ])),
     }  # fmt: skip
     if table == "truths":
         special["source"] = text  # who said so; in a prediction the name holds the caller's metadata
@@ -223,6 +292,12 @@ def to_row(record: Record) -> dict[str, Any]:
         row["probability"] = record.probabilities()
         row["embedding"] = np.frombuffer(record.embedding, "<f2")
         row["policy"] = {**msgspec.structs.asdict(record.policy), "audit": list(record.policy.audit.items())}
+    if isinstance(record, ShadowRecord):
+        row["probability"] = np.frombuffer(record.probability, "<f4")
+    if isinstance(record, VerdictRecord):
+        row["earlier"] = [
+            {**msgspec.structs.asdict(each), "answers": list(each.answers.items())} for each in record.earlier
+        ]
     for name, value in row.items():
         if isinstance(value, dict) and name != "policy":
             row[name] = list(value.items())
@@ -235,7 +310,7 @@ def from_row(table: str, row: dict[str, Any]) -> Record:
     A field that is missing or null (a column from after the row was written) takes its default.
     """
     values = {name: value for name, value in row.items() if value is not None}
-    for name in ("answers", "source", "detail", "timings_ms"):
+    for name in ("answers", "source", "detail", "timings_ms", "agreed"):
         if isinstance(values.get(name), list):
             values[name] = dict(values[name])
     for name in ("received_at", "at", "leased_at", "shown_at"):
@@ -244,6 +319,8 @@ def from_row(table: str, row: dict[str, Any]) -> Record:
     for name, dtype in (("probability", "<f4"), ("embedding", "<f2")):
         if name in values:
             values[name] = np.array(values[name], dtype).tobytes()
+    if "earlier" in values:
+        values["earlier"] = [{**each, "answers": dict(each["answers"])} for each in values["earlier"]]
     if "policy" in values:
         values["policy"] = {name: value for name, value in values["policy"].items() if value is not None}
         values["policy"]["audit"] = dict(values["policy"].get("audit", ()))

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from model_store import record as log
 from model_store.record import (
     TABLES,
+    EarlierReading,
     EventRecord,
     PolicySnapshot,
     PredictionRecord,
     Record,
+    ShadowRecord,
     TruthRecord,
     VerdictRecord,
 )
@@ -49,6 +51,8 @@ policies = st.builds(
     available=st.booleans(), certified_here=st.booleans(), control_stale=st.booleans(), out_of_scope=texts,
     audit=st.dictionaries(text, share, max_size=3),
 )  # fmt: skip
+outcomes = st.sampled_from(["labels", "none_of_these", "unusable", "new_label", "escalated"])
+earlier = st.builds(EarlierReading, verdict=text, reviewer=text, outcome=outcomes, answers=answers, note=text)
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "predictions": st.builds(
         PredictionRecord, id=text, revision=st.integers(1, 9), project=text, site=text, case=maybe, view=maybe,
@@ -58,20 +62,29 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
         typicality=st.none() | st.floats(0, 1, width=32), embedding=packed("<f2", 16), fires=texts, absent=texts,
         route=st.sampled_from(["automatic", "review", "captured"]), reasons=texts, policy=policies, queue=maybe,
         audit_u=st.none() | share, audit_probability=st.none() | share, drawn=texts,
-        timings_ms=st.dictionaries(text, st.floats(0, 1e6), max_size=3),
+        timings_ms=st.dictionaries(text, st.floats(0, 1e6), max_size=3), caller=text, trace=text, person=text,
+        origin=st.sampled_from(["http", "v2", "backfill"]), release=st.sampled_from(["champion", "canary"]),
     ),
     "verdicts": st.builds(
         VerdictRecord, id=text, prediction=text, revision=st.integers(1, 9), project=text, site=text, case=maybe,
         queue=text, sha256=text, reviewer=text,
-        outcome=st.sampled_from(["labels", "none_of_these", "unusable", "new_label"]), answers=answers, new_label=maybe,
+        outcome=outcomes, answers=answers, new_label=maybe,
         note=text, item=text, purpose=st.sampled_from(["review", "audit", "recall"]), blind=st.booleans(),
         reading=st.integers(1, 2), drawn=texts, doubts=texts, corrects=st.booleans(), received_at=st.none() | times,
         suggestions=texts, leased_at=times, shown_at=st.none() | times, at=times,
-        gold=st.booleans(), agreement=st.none() | st.booleans(),
+        gold=st.booleans(), agreement=st.none() | st.booleans(), principal=text, amends=text,
+        earlier=st.lists(earlier, max_size=2).map(tuple), step=st.sampled_from(["final", "again", "escalate"]),
+        escalate_to=text, agreed=st.none() | answers, agreed_outcome=st.none() | outcomes, hold_s=st.floats(0, 60),
+        gold_id=text, planted=text,
     ),
     "truths": st.builds(TruthRecord, id=text, prediction=text, project=text, answers=answers, source=text, at=times),
     "events": st.builds(
         EventRecord, id=text, name=text, project=text, site=maybe, subject=text, actor=text, detail=mapping, at=times
+    ),
+    "shadows": st.builds(
+        ShadowRecord, id=text, project=text, site=text, model=text, graph=text, bundle=text, rules=text, provider=text,
+        precision=text, heads=texts, probability=packed("<f4", 32), typicality=st.none() | st.floats(0, 1, width=32),
+        fires=texts, absent=texts, route=st.sampled_from(["automatic", "review", "captured"]), reasons=texts, at=times,
     ),
 }  # fmt: skip
 
