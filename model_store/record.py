@@ -131,8 +131,9 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     note: str = ""
     item: str = ""
     """The queue's item; empty: its id is the prediction's."""
-    purpose: Literal["review", "audit", "recall"] = "review"
-    """review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt."""
+    purpose: Literal["review", "audit", "recall", "gold"] = "review"
+    """review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt.
+    gold: the answer is known, and the reviewer is."""
     blind: bool = False
     """The reviewer saw neither what the model said nor why the image was here, and was asked for every label."""
     reading: int = 1

@@ -3,6 +3,7 @@
 TriageError                       detail says what is wrong and what to do
 ├── BadRequest            400     a parameter or body that cannot be read
 ├── NotAuthorized         401     no key, or a wrong one
+├── Forbidden             403     known, but may not
 ├── NotFound              404     no such prediction, queue, site
 ├── Conflict              409     the lease was lost, the item is answered, the class is so already
 ├── PreconditionFailed    412     the document changed since it was read (If-Match)
@@ -33,6 +34,10 @@ class BadRequest(TriageError):
 
 class NotAuthorized(TriageError):
     status, title = 401, "A valid API key is needed"
+
+
+class Forbidden(TriageError):
+    status, title = 403, "This is not allowed"
 
 
 class NotFound(TriageError):

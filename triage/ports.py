@@ -45,3 +45,22 @@ class Journal(Protocol):
 
     async def append(self, record: Record) -> Position:
         """Where the record begins. It is on disk and synced when this returns. Raises JournalBroken."""
+
+
+class Documents(Protocol):
+    """Named JSON documents that several processes change by compare-and-swap; durable when a call returns.
+
+    Synchronous: called from threads and from the command line. Every method raises OSError when the store is away.
+    """
+
+    def names(self, prefix: str = "") -> dict[str, str]:
+        """Name -> etag of every document whose name begins so."""
+
+    def read(self, name: str) -> tuple[bytes, str]:
+        """Content and etag. Raises NotFound."""
+
+    def swap(self, name: str, content: bytes, etag: str | None) -> str:
+        """Puts content in the place of what had this etag (None: of nothing); the new etag. Raises PreconditionFailed."""
+
+    def remove(self, name: str, etag: str) -> None:
+        """Raises PreconditionFailed."""

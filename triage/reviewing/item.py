@@ -16,8 +16,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Purpose = Literal["review", "audit", "recall"]
-"""review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt."""
+Purpose = Literal["review", "audit", "recall", "gold"]
+"""review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt.
+gold: the answer is known, and the reviewer is."""
 State = Literal["waiting", "leased", "answering", "resolved", "withdrawn"]
 Event = Literal["lease", "expire", "release", "skip", "answer", "resolve", "withdraw"]
 
