@@ -108,9 +108,9 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 HELD    = $(COMPILE) --upgrade --constraint requirements-dev.lock
 
 locks: | $(BIN)/uv ## renew the lock files (LOCKFLAGS= keeps every pin that still fits)
-	$(COMPILE) $(LOCKFLAGS) --extra gateway --extra classifier --extra train --extra embedded --extra dev -o requirements-dev.lock
+	$(COMPILE) $(LOCKFLAGS) --extra gateway --extra otel --extra classifier --extra train --extra embedded --extra dev -o requirements-dev.lock
 	$(HELD) --extra gateway --extra classifier --extra train --extra embedded -o requirements-demo.lock
-	$(HELD) --extra gateway -o requirements-gateway.lock
+	$(HELD) --extra gateway --extra otel -o requirements-gateway.lock
 	$(HELD) --extra classifier -o requirements-classifier.lock
 	$(HELD) --extra train -o requirements-train.lock
 	$(HELD) --extra classifier-gpu -o requirements-classifier-gpu.lock
