@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from model_store import VERSION
+from triage.answering import Answering
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
@@ -99,13 +100,16 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     recorder = Recorder(journal, index, reviews, settings.node, metrics)
     key = audit_key(settings.data / "control")
     intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions, key)
-    desk = Desk(sites, reviews, recorder, metrics, settings.lease_s)
+    answering = Answering(sites, reviews, recorder, metrics)
+    desk = Desk(sites, reviews, answering, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder)
     suspensions = Suspensions(sites, recorder, recalls, settings.control_stale_s)
     auditor = Auditor(sites, reviews, recorder, suspensions, metrics)
     await recorder.step()
-    parts = Parts(settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, returning, suspensions)
+    parts = Parts(
+        settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, answering, returning, suspensions
+    )
 
     # A thread of its own: simulations and decoding fill the pool that the others share, and a poll that stands in line there
     # for longer than `control_stale_s` sends every image to people.

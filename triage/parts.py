@@ -6,6 +6,7 @@ import asyncio
 import datetime
 from dataclasses import dataclass, field
 
+from triage.answering import Answering
 from triage.auditing.suspensions import Suspensions
 from triage.control import validity
 from triage.control.sites import Control
@@ -31,6 +32,7 @@ class Parts:
     recorder: Recorder
     intake: Intake
     desk: Desk
+    answering: Answering
     returning: Returning
     suspensions: Suspensions
     in_flight: int = 0

@@ -80,7 +80,7 @@ class Audited:
                     seen = self.truth[lease.item.prediction]
                     labels = self.gateway.desk.labels(QUEUE).ids
                     given: Any = {label: "present" if label == seen else "absent" for label in labels}
-                    await self.gateway.desk.answer(lease.token, "labels", given, None, "")
+                    await self.gateway.answering.answer(lease.token, "labels", given, None, "")
                     done += 1
         return done
 

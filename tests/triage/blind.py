@@ -30,7 +30,7 @@ async def read(gateway: Wired, reviewer: str, label: str, answer: Answer = "pres
     given: dict[str, Answer] = {label: answer}
     if answer != "present":
         given |= {each: "absent" for each in ("red", "green", "blue", "other") if each != label}
-    return await gateway.desk.answer(lease.token, "labels", given, None, "")
+    return await gateway.answering.answer(lease.token, "labels", given, None, "")
 
 
 async def final(gateway: Wired, prediction: str) -> dict[str, Any] | None:

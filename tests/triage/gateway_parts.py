@@ -14,6 +14,7 @@ from model_store.prediction import Prediction
 from model_store.record import PredictionRecord, Record
 from tests.bundles import picture
 from tests.services import Data
+from triage.answering import Answering
 from triage.classifier.inprocess import InProcessClassifier
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
@@ -75,6 +76,7 @@ class Wired:
     recorder: Recorder
     intake: Intake
     desk: Desk
+    answering: Answering
     returning: Returning
     sent: list[dict[str, Any]] = field(default_factory=list)
 
@@ -110,12 +112,25 @@ async def wired(
     index = Index(reviews, catalog, 5, 3600)
     recorder = Recorder(journal, index, reviews, node, metrics)
     intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, audit_key(data.folder / "control"))
-    desk = Desk(control, reviews, recorder, metrics, 60)
+    answering = Answering(control, reviews, recorder, metrics)
+    desk = Desk(control, reviews, answering, metrics, 60)
     returning = Returning(reviews, intake, recorder)
     await recorder.step()
     try:
         yield Wired(
-            data, metrics, control, journal, blobs, reviews, classifier, index, recorder, intake, desk, returning
+            data,
+            metrics,
+            control,
+            journal,
+            blobs,
+            reviews,
+            classifier,
+            index,
+            recorder,
+            intake,
+            desk,
+            answering,
+            returning,
         )
     finally:
         await classifier.close()

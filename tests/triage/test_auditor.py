@@ -163,7 +163,7 @@ async def test_draws_are_taken_in_their_order(audited: Audited) -> None:
     leases = await audited.gateway.desk.lease("default.review", "ada", 5, None)
     for lease in leases:
         if lease.item.prediction != first:
-            await audited.gateway.desk.answer(
+            await audited.gateway.answering.answer(
                 lease.token,
                 "labels",
                 {"red": "present", "green": "absent", "blue": "absent", "other": "absent"},

@@ -54,7 +54,7 @@ async def test_whatever_does_not_confirm_is_a_doubt_and_asks_another(
     declare(gateway)
     view = await gateway.predict("red")
     lease = await taken(gateway, "ada")
-    first = await gateway.desk.answer(lease.token, outcome, given_answers, None, "")  # type: ignore[arg-type]
+    first = await gateway.answering.answer(lease.token, outcome, given_answers, None, "")  # type: ignore[arg-type]
     assert (first.doubts, first.corrects) == (("red",), False)
     assert await final(gateway, view["id"]) == view["final"]
     assert await gateway.desk.lease(QUEUE, "ada", 5, None) == []  # never the same person
@@ -116,7 +116,7 @@ async def test_audits_and_second_readings_come_before_everything_else(gateway: W
     declare(gateway)
     audited = [(await gateway.predict("red", salt))["id"] for salt in range(2)]
     first, *_ = await gateway.desk.lease(QUEUE, "ada", 1, None)
-    await gateway.desk.answer(first.token, "unusable", {}, None, "")
+    await gateway.answering.answer(first.token, "unusable", {}, None, "")
     leases = await gateway.desk.lease(QUEUE, "bob", 5, None)
     assert [(each.item.prediction, each.item.reading) for each in leases] == [
         (audited[0], 2), (audited[1], 1), (gateway.sent[0]["id"], 1),
@@ -165,10 +165,10 @@ async def test_a_blind_answer_sent_again_gives_the_first_back(gateway: Wired) ->
     await gateway.predict("red")
     lease = await taken(gateway, "ada")
     answer: dict[str, Answer] = {"red": "present"}
-    first = await gateway.desk.answer(lease.token, "labels", answer, None, "")
-    assert await gateway.desk.answer(lease.token, "labels", answer, None, "") == first
+    first = await gateway.answering.answer(lease.token, "labels", answer, None, "")
+    assert await gateway.answering.answer(lease.token, "labels", answer, None, "") == first
     with pytest.raises(Conflict, match="the first answer stands"):
-        await gateway.desk.answer(lease.token, "labels", {"blue": "present"}, None, "")
+        await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
     assert verdicts(gateway) == [first]
 
 
@@ -179,8 +179,8 @@ async def test_half_an_answer_is_refused_and_keeps_the_lease(gateway: Wired) -> 
     with pytest.raises(
         Invalid, match="this image is read blind, and nothing is said of 'red' and 2 more; call every label"
     ):
-        await gateway.desk.answer(lease.token, "labels", {"green": "absent"}, None, "")
-    await gateway.desk.answer(lease.token, "labels", {"green": "present"}, None, "")
+        await gateway.answering.answer(lease.token, "labels", {"green": "absent"}, None, "")
+    await gateway.answering.answer(lease.token, "labels", {"green": "present"}, None, "")
 
 
 async def test_a_leased_image_is_fetched_by_its_lease_alone(gateway: Wired) -> None:
@@ -190,7 +190,7 @@ async def test_a_leased_image_is_fetched_by_its_lease_alone(gateway: Wired) -> N
     blob, spec = await gateway.desk.image(lease.token)
     assert blob == lease.item.blob
     assert spec == gateway.data.bundle.manifest.image
-    await gateway.desk.answer(lease.token, "unusable", {}, None, "")
+    await gateway.answering.answer(lease.token, "unusable", {}, None, "")
     with pytest.raises(Conflict, match="answered already; lease the next one"):
         await gateway.desk.image(lease.token)
 

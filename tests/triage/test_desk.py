@@ -40,7 +40,9 @@ def verdicts(gateway: Wired) -> list[VerdictRecord]:
 async def test_an_answer_is_journaled_and_final(gateway: Wired, redis: Redis) -> None:
     lease = await leased(gateway)
     await gateway.desk.shown(lease.token)
-    given_back = await gateway.desk.answer(lease.token, "labels", {"blue": "present", "red": "unsure"}, None, "clear")
+    given_back = await gateway.answering.answer(
+        lease.token, "labels", {"blue": "present", "red": "unsure"}, None, "clear"
+    )
     (stored,) = verdicts(gateway)
     assert stored == given_back
     assert (stored.reviewer, stored.outcome, stored.note, stored.queue) == ("ada", "labels", "clear", QUEUE)
@@ -59,8 +61,8 @@ async def test_an_answer_is_journaled_and_final(gateway: Wired, redis: Redis) ->
 
 async def test_the_same_answer_again_gives_the_first_back(gateway: Wired) -> None:
     lease = await leased(gateway)
-    first = await gateway.desk.answer(lease.token, "labels", {"blue": "present"}, None, "")
-    assert await gateway.desk.answer(lease.token, "labels", {"blue": "present"}, None, "") == first
+    first = await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    assert await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "") == first
     assert verdicts(gateway) == [first]
 
 
@@ -68,15 +70,17 @@ async def test_the_same_answer_again_gives_the_first_back(gateway: Wired) -> Non
 async def test_other_words_are_a_conflict_and_the_first_stands(gateway: Wired, other: dict[str, object]) -> None:
     lease = await leased(gateway)
     words = {"outcome": "labels", "given": {"blue": "present"}, "new_label": None, "note": ""}
-    first = await gateway.desk.answer(lease.token, **words)  # type: ignore[arg-type]
+    first = await gateway.answering.answer(lease.token, **words)  # type: ignore[arg-type]
     with pytest.raises(Conflict, match="answered already, and otherwise; the first answer stands"):
-        await gateway.desk.answer(lease.token, **{**words, **other})  # type: ignore[arg-type]
+        await gateway.answering.answer(lease.token, **{**words, **other})  # type: ignore[arg-type]
     assert verdicts(gateway) == [first]
 
 
 async def test_sent_twice_at_once_it_counts_once(gateway: Wired, redis: Redis) -> None:
     lease = await leased(gateway)
-    both = await asyncio.gather(*(gateway.desk.answer(lease.token, "none_of_these", {}, None, "") for _ in range(5)))
+    both = await asyncio.gather(
+        *(gateway.answering.answer(lease.token, "none_of_these", {}, None, "") for _ in range(5))
+    )
     assert len({each.at for each in both}) == 1
     assert set(map(msgspec.json.encode, verdicts(gateway))) == {msgspec.json.encode(both[0])}
     assert redis.xlen(f"sr:{{{QUEUE}}}:outcomes") == 1
@@ -91,10 +95,10 @@ async def test_a_lost_lease_cannot_answer(gateway: Wired, redis: Redis) -> None:
         with pytest.raises(Conflict):
             await use(lost.token)
     with pytest.raises(Conflict):
-        await gateway.desk.answer(lost.token, "unusable", {}, None, "")
-    await gateway.desk.answer(taken.token, "unusable", {}, None, "")
+        await gateway.answering.answer(lost.token, "unusable", {}, None, "")
+    await gateway.answering.answer(taken.token, "unusable", {}, None, "")
     with pytest.raises(Conflict, match="answered already"):
-        await gateway.desk.answer(lost.token, "unusable", {}, None, "")
+        await gateway.answering.answer(lost.token, "unusable", {}, None, "")
     assert [each.reviewer for each in verdicts(gateway)] == ["bob"]
 
 
@@ -112,7 +116,7 @@ async def test_what_a_dead_gateway_held_is_rolled_forward(
     lease = await leased(gateway)
     gateway.journal.broken = "the gateway died here"
     with pytest.raises(JournalBroken):
-        await gateway.desk.answer(lease.token, "labels", {"blue": "present"}, None, "")
+        await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
     assert state_of(redis, lease.item.id) == "answering"
     async with wired(data, valkey.url, node="other") as other:
         await other.desk.sweep()
@@ -122,7 +126,7 @@ async def test_what_a_dead_gateway_held_is_rolled_forward(
         (stored,) = verdicts(other)
         assert stored.answers == {"blue": "present"}
         assert state_of(redis, lease.item.id) == "resolved"
-        assert await other.desk.answer(lease.token, "labels", {"blue": "present"}, None, "") == stored
+        assert await other.answering.answer(lease.token, "labels", {"blue": "present"}, None, "") == stored
 
 
 async def test_a_replay_is_not_acknowledged_before_the_journal_has_it(
@@ -134,9 +138,9 @@ async def test_a_replay_is_not_acknowledged_before_the_journal_has_it(
     words = ("labels", {"blue": "present"}, None, "")
     for _ in range(2):
         with pytest.raises(JournalBroken):
-            await gateway.desk.answer(lease.token, *words)  # type: ignore[arg-type]
+            await gateway.answering.answer(lease.token, *words)  # type: ignore[arg-type]
     async with wired(data, valkey.url, node="other") as other:
-        given_back = await other.desk.answer(lease.token, *words)  # type: ignore[arg-type]
+        given_back = await other.answering.answer(lease.token, *words)  # type: ignore[arg-type]
         assert verdicts(other) == [given_back]
         assert state_of(redis, lease.item.id) == "resolved"
 

@@ -124,7 +124,7 @@ async def test_another_bundle_under_the_same_name_is_not_explained_away(gateway:
 async def test_it_is_found_with_its_verdicts_and_told_in_words(gateway: Wired) -> None:
     view = await gateway.predict("blue")
     (lease,) = await gateway.desk.lease("default.review", "ada", 1, None)
-    await gateway.desk.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
     predictions, verdicts = find(gateway.data.folder / "journal", view["id"])
     catalog = Catalog(gateway.data.folder)
     told = summary([explain(record, catalog) for record in predictions], verdicts, catalog)

@@ -54,7 +54,7 @@ async def test_an_item_in_a_person_s_hands_stays_there(gateway: Wired, redis: Re
     gateway.classifier.back()
     assert await gateway.returning.step() == 0
     assert state_of(redis, red) == "leased"
-    await gateway.desk.answer(lease.token, "labels", {"red": "present"}, None, "")
+    await gateway.answering.answer(lease.token, "labels", {"red": "present"}, None, "")
     await until_quiet(gateway)
     assert len(gateway.predictions()) == 1
 

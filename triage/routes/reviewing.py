@@ -113,7 +113,7 @@ async def skip(request: Request, token: Token) -> Response:
 async def verdict(request: Request, token: Token, body: VerdictRequest) -> Response:
     """Answers an item. Sent again with the same token it changes nothing and gives the first answer back."""
     parts: Parts = request.app.state.parts
-    stands = await parts.desk.answer(token, body.outcome, dict(body.answers), body.new_label, body.note)
+    stands = await parts.answering.answer(token, body.outcome, dict(body.answers), body.new_label, body.note)
     return json_reply(
         {
             "id": stands.id, "prediction": stands.prediction, "outcome": stands.outcome, "answers": stands.answers,
