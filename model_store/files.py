@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
+
+PARTIAL = ".partial"
+"""What ends so was being written when its writer died."""
 
 
 def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -15,16 +19,20 @@ def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
-def create_once(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Writes a file unless there is one: of several that come at once the first one's stays, and nobody reads half of it."""
+def create_once(path: Path, content: bytes, mode: int = 0o644) -> bool:
+    """Writes a file unless there is one; True when it did. Of several that come at once the first one's stays, and nobody reads
+    half of it."""
     make_folder(path.parent)
     partial = _written(path, content, mode)
+    new = False
     try:
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)
+            new = True
     finally:
         partial.unlink()
     sync_folder(path.parent)
+    return new
 
 
 def make_folder(folder: Path) -> None:
@@ -47,11 +55,14 @@ def sync_folder(folder: Path | str) -> None:
 
 def _written(path: Path, content: bytes, mode: int) -> Path:
     """A file beside `path`, synced; nobody but its owner could read it before it had its mode."""
-    handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
+    handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=PARTIAL, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
+            # A kernel stamps files once a tick, in which several may be written; this moment tells them apart.
+            moment = time.time_ns()
+            os.utime(stream.fileno(), ns=(moment, moment))
             os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), mode)
     except OSError:
