@@ -15,16 +15,21 @@ from triage.errors import NotFound, PreconditionFailed
 from triage.ids import new_id, now_us
 from triage.parts import Parts
 from triage.promise.exposure import exposures
-from triage.routes.replies import authorize, json_reply
+from triage.routes.doors import permits
+from triage.routes.replies import json_reply
 from triage.schemas import Problem
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["control"])
+router = APIRouter(prefix="/v1", tags=["control"])
+_READS = [Depends(permits("sites.read"))]
 
 Version = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$")]
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
-@router.get("/projects/{project}/sites/{site}", response_model=SiteDocument, responses={404: {"model": Problem}})
+@router.get(
+    "/projects/{project}/sites/{site}", response_model=SiteDocument, responses={404: {"model": Problem}},
+    dependencies=_READS,
+)  # fmt: skip
 async def show(request: Request, project: str, site: str) -> Response:
     """The document in force; its `ETag` goes into `If-Match` of a change."""
     parts: Parts = request.app.state.parts
@@ -34,7 +39,7 @@ async def show(request: Request, project: str, site: str) -> Response:
 
 @router.put(
     "/projects/{project}/sites/{site}", response_model=SiteDocument,
-    responses={412: {"model": Problem}, 422: {"model": Problem}},
+    responses={412: {"model": Problem}, 422: {"model": Problem}}, dependencies=[Depends(permits("sites.manage"))],
 )  # fmt: skip
 async def put(
     request: Request, project: Name, site: Name, body: SiteDocument,
@@ -62,7 +67,7 @@ async def put(
     return json_reply({**changed.document.model_dump(), "days_to_detect": days}, headers={"ETag": changed.etag})
 
 
-@router.get("/models/{name}/{version}", responses={404: {"model": Problem}})
+@router.get("/models/{name}/{version}", responses={404: {"model": Problem}}, dependencies=_READS)
 async def model(request: Request, name: Name, version: Version) -> Response:
     """A bundle's manifest and digest."""
     parts: Parts = request.app.state.parts
@@ -73,7 +78,7 @@ async def model(request: Request, name: Name, version: Version) -> Response:
     return json_reply({"digest": bundle.digest, "manifest": bundle.manifest.model_dump(mode="json")})
 
 
-@router.get("/rules/{digest}", responses={404: {"model": Problem}})
+@router.get("/rules/{digest}", responses={404: {"model": Problem}}, dependencies=_READS)
 async def rules(request: Request, digest: Digest) -> Response:
     """Rules with their certificates."""
     parts: Parts = request.app.state.parts

@@ -1,33 +1,90 @@
-"""Who comes in, and for what: every route names the permission that it asks for."""
+"""Who comes in, and for what: every route names the permissions that it asks for, and what names none is shut.
+
+`OPEN` lists what answers strangers. Every other path needs a principal, before its body is read and whatever else is wrong with
+the request; tests/triage/test_roles.py walks the routes of the app.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 
 from triage.access.principal import LOCAL, Principal
 from triage.access.roles import Permission
 from triage.errors import Forbidden
+from triage.reviewing.item import project_of
 from triage.routes.replies import authorize
+
+OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/review"})
+"""Liveness, readiness without names, numbers without ids, descriptions, and pages that hold no data."""
+OPEN_BELOW = ("/static/",)
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
 async def allow(
     request: Request, permission: Permission, project: str | None = None, site: str | None = None
 ) -> Principal:
     """Whoever asks, if they may. Raises NotAuthorized for nobody known, Forbidden for somebody who may not."""
+    return await allow_any(request, (permission,), project, site)
+
+
+async def allow_any(
+    request: Request, permissions: tuple[Permission, ...], project: str | None = None, site: str | None = None
+) -> Principal:
+    """Whoever asks, if they may do one of these things at least."""
     await authorize(request)
     principal = LOCAL
-    if not principal.may(permission, project, site):
-        where = "".join(f" of {name}" for name in (site, project) if name)
-        raise Forbidden(f"{principal.subject} may not do this{where} ({permission}); ask an admin for a role that may")
+    if not any(principal.may(permission, project, site) for permission in permissions):
+        where = " of " + "/".join(name for name in (project, site) if name) if project or site else ""
+        raise Forbidden(
+            f"{principal.subject} may not do this{where} ({' or '.join(permissions)}); "
+            "ask an admin for a role that may (docs/access.md)"
+        )
     return principal
 
 
-def permits(permission: Permission) -> Callable[[Request], Awaitable[Principal]]:
-    """A FastAPI dependency: the principal, for a route whose project and site are its path's, where it has them."""
+class permits:
+    """A FastAPI dependency: the principal, if it has one of these permissions where the path says."""
 
-    async def check(request: Request) -> Principal:
-        return await allow(request, permission, request.path_params.get("project"), request.path_params.get("site"))
+    def __init__(self, *permissions: Permission) -> None:
+        self.permissions = permissions
 
-    return check
+    async def __call__(self, request: Request) -> Principal:
+        path = request.path_params
+        project = path.get("project") or _project(path.get("queue") or path.get("token"))
+        return await allow_any(request, self.permissions, project, path.get("site"))
+
+
+def asks(*permissions: Permission) -> Callable[[_Endpoint], _Endpoint]:
+    """Says of a route's function that it calls `allow` itself, with these."""
+
+    def said(endpoint: _Endpoint) -> _Endpoint:
+        endpoint.asks = permissions  # type: ignore[attr-defined]
+        return endpoint
+
+    return said
+
+
+def permissions_of(route: Any) -> tuple[Permission, ...]:
+    """What a route of FastAPI's asks for; empty when it names nothing."""
+    named = tuple(each for check in _checks(route.dependant) for each in check.permissions)
+    return named or getattr(route.endpoint, "asks", ())
+
+
+def _checks(dependant: Dependant) -> Iterator[permits]:
+    for each in dependant.dependencies:
+        if isinstance(each.call, permits):
+            yield each.call
+        yield from _checks(each)
+
+
+def _project(place: str | None) -> str | None:
+    """Of a queue's name, or of a lease token, which begins with it; None where it names no project."""
+    return project_of(place.partition("~")[0]) if place else None
+
+
+def is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_BELOW)

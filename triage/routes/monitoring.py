@@ -20,10 +20,12 @@ from triage.promise.evidence import Evidence
 from triage.promise.exposure import exposures
 from triage.promise.standing import ClassStanding
 from triage.reviewing.item import queue_of
-from triage.routes.replies import authorize, json_reply
+from triage.routes.doors import permits
+from triage.routes.replies import json_reply
 from triage.schemas import Problem
 
-router = APIRouter(prefix="/v1/projects/{project}/sites/{site}", dependencies=[Depends(authorize)], tags=["monitor"])
+router = APIRouter(prefix="/v1/projects/{project}/sites/{site}", tags=["monitor"])
+_SUSPENDS = [Depends(permits("suspend"))]
 _SAID: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 422: {"model": Problem}}
 
 
@@ -41,7 +43,10 @@ class TimedWord(Word):
     """Afterwards the class is suspended again, unless evidence has brought it back."""
 
 
-@router.get("/monitor", responses={404: {"model": Problem}, 503: {"model": Problem}})
+@router.get(
+    "/monitor", responses={404: {"model": Problem}, 503: {"model": Problem}},
+    dependencies=[Depends(permits("sites.read"))],
+)  # fmt: skip
 async def show(request: Request, project: str, site: str) -> Response:
     """Each automatic class and each certified absence: its state, its audits, the precision they leave plausible, and how long
     a fault would go unseen."""
@@ -64,13 +69,13 @@ async def show(request: Request, project: str, site: str) -> Response:
     )
 
 
-@router.post("/classes/{label}/suspend", responses=_SAID)
+@router.post("/classes/{label}/suspend", responses=_SAID, dependencies=_SUSPENDS)
 async def suspend(request: Request, project: str, site: str, label: str, body: Word) -> Response:
     """The class answers no more at this site, until its would-be answers prove it right again or somebody resumes it."""
     return await _override(request, project, site, label, body, None)
 
 
-@router.post("/classes/{label}/resume", responses=_SAID)
+@router.post("/classes/{label}/resume", responses=_SAID, dependencies=_SUSPENDS)
 async def resume(request: Request, project: str, site: str, label: str, body: TimedWord) -> Response:
     """The class answers for `hours`. Its audits go on, and an alarm suspends it again before."""
     return await _override(request, project, site, label, body, body.hours)

@@ -15,12 +15,15 @@ from starlette.requests import ClientDisconnect
 from triage.errors import BadRequest, Busy, NotAnImage, TooLarge
 from triage.intake import Request as Asked
 from triage.parts import Parts
-from triage.routes.replies import authorize, json_reply, png_reply
+from triage.routes.doors import allow, asks, permits
+from triage.routes.replies import json_reply, png_reply
 from triage.schemas import PredictionBody, PredictionQuery, Problem
 
 PATH = "/v1/predictions"
 images = APIRouter()
-router = APIRouter(prefix=PATH, dependencies=[Depends(authorize)], tags=["predictions"])
+router = APIRouter(prefix=PATH, tags=["predictions"])
+_OWN_OR_ALL = [Depends(permits("predictions.own", "predictions.all"))]
+_SEES = [Depends(permits("predictions.own", "images"))]
 _NOT_YET = ("multipart/", "application/json")
 _POLL_S = 0.1
 
@@ -37,11 +40,13 @@ _POLL_S = 0.1
         "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
     },
 )
+@asks("predict")
 async def predict(request: Request) -> Response:
     """Reads one image. The body is the image's bytes; what they are is read from them and not from Content-Type."""
-    await authorize(request)
+    await allow(request, "predict")
     parts: Parts = request.app.state.parts
     asked = _query(request)
+    await allow(request, "predict", asked.project, asked.site)
     kind = request.headers.get("content-type", "").lower()
     if kind.startswith(_NOT_YET):
         raise NotAnImage(
@@ -61,8 +66,9 @@ async def predict(request: Request) -> Response:
 
 
 @router.get(
-    "/{prediction_id}", response_model=PredictionBody, responses={404: {"model": Problem}, 503: {"model": Problem}}
-)
+    "/{prediction_id}", response_model=PredictionBody, responses={404: {"model": Problem}, 503: {"model": Problem}},
+    dependencies=_OWN_OR_ALL,
+)  # fmt: skip
 async def show(request: Request, prediction_id: str, wait: Annotated[float, Query(ge=0, le=60)] = 0) -> Response:
     """The prediction as it stands; with `wait`, as soon as it is final or that many seconds later."""
     parts: Parts = request.app.state.parts
@@ -74,7 +80,10 @@ async def show(request: Request, prediction_id: str, wait: Annotated[float, Quer
         await asyncio.sleep(_POLL_S)
 
 
-@router.get("/{prediction_id}/image", responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}})
+@router.get(
+    "/{prediction_id}/image", responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
+    dependencies=_SEES,
+)  # fmt: skip
 async def image(request: Request, prediction_id: str) -> Response:
     """The image, decoded and encoded anew: the stranger's bytes themselves never reach a browser."""
     parts: Parts = request.app.state.parts

@@ -17,10 +17,12 @@ from triage.errors import BadRequest, IndexAway, NotFound
 from triage.ids import now_us
 from triage.parts import Parts
 from triage.reviewing.item import Lease, LeaseToken
-from triage.routes.replies import authorize, json_reply, png_reply
+from triage.routes.doors import permits
+from triage.routes.replies import json_reply, png_reply
 from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(authorize)], tags=["review"])
+router = APIRouter(prefix="/v1", tags=["review"])
+_READS, _LEASES = [Depends(permits("queues.read"))], [Depends(permits("lease"))]
 _LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}}
 _POLL_S = 0.1
 _SILENT_S = 1.0
@@ -45,19 +47,19 @@ async def token_of(token: str) -> LeaseToken:
 Token = Annotated[LeaseToken, Depends(token_of)]
 
 
-@router.get("/queues", response_model=list[QueueBody])
+@router.get("/queues", response_model=list[QueueBody], dependencies=_READS)
 async def queues(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     names = sorted({*await parts.reviews.queues(), *(f"{site.project}.review" for site in parts.control.sites)})
     return json_reply([await _queue(parts, name) for name in names])
 
 
-@router.get("/queues/{queue}", response_model=QueueBody, responses={404: {"model": Problem}})
+@router.get("/queues/{queue}", response_model=QueueBody, responses={404: {"model": Problem}}, dependencies=_READS)
 async def queue(request: Request, queue: str) -> Response:
     return json_reply(await _queue(request.app.state.parts, queue))
 
 
-@router.post("/queues/{queue}/leases", response_model=Leases, responses={404: {"model": Problem}})
+@router.post("/queues/{queue}/leases", response_model=Leases, responses={404: {"model": Problem}}, dependencies=_LEASES)
 async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
     """Takes up to `count` items, oldest first. They come back to the queue unless answered before the lease expires."""
     parts: Parts = request.app.state.parts
@@ -75,41 +77,44 @@ async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
     return json_reply({"items": [_leased(each) for each in leases], **_answerable(parts, queue)})
 
 
-@router.patch("/leases/{token}", response_model=LeaseExtended, responses=_LOST)
+@router.patch("/leases/{token}", response_model=LeaseExtended, responses=_LOST, dependencies=_LEASES)
 async def extend(request: Request, token: Token) -> Response:
     parts: Parts = request.app.state.parts
     return json_reply({"expires_at": when(await parts.desk.extend(token))})
 
 
-@router.get("/leases/{token}/image", responses={200: {"content": {"image/png": {}}}, **_LOST})
+@router.get("/leases/{token}/image", responses={200: {"content": {"image/png": {}}}, **_LOST}, dependencies=_LEASES)
 async def image(request: Request, token: Token) -> Response:
     """The leased image, decoded and encoded anew. By lease and not by prediction, which a blind item does not name."""
     parts: Parts = request.app.state.parts
     return await png_reply(parts, *await parts.desk.image(token))
 
 
-@router.post("/leases/{token}/shown", response_model=LeaseExtended, responses=_LOST)
+@router.post("/leases/{token}/shown", response_model=LeaseExtended, responses=_LOST, dependencies=_LEASES)
 async def shown(request: Request, token: Token) -> Response:
     """The reviewer sees the image now; a prefetched one does not count as seen."""
     parts: Parts = request.app.state.parts
     return json_reply({"expires_at": when(await parts.desk.shown(token))})
 
 
-@router.delete("/leases/{token}", status_code=204, responses=_LOST)
+@router.delete("/leases/{token}", status_code=204, responses=_LOST, dependencies=_LEASES)
 async def give_back(request: Request, token: Token) -> Response:
     parts: Parts = request.app.state.parts
     await parts.desk.give_back(token)
     return Response(status_code=204)
 
 
-@router.post("/leases/{token}/skip", status_code=204, responses=_LOST)
+@router.post("/leases/{token}/skip", status_code=204, responses=_LOST, dependencies=_LEASES)
 async def skip(request: Request, token: Token) -> Response:
     parts: Parts = request.app.state.parts
     await parts.desk.skip(token)
     return Response(status_code=204)
 
 
-@router.post("/leases/{token}/verdict", response_model=VerdictBody, responses={**_LOST, 422: {"model": Problem}})
+@router.post(
+    "/leases/{token}/verdict", response_model=VerdictBody, responses={**_LOST, 422: {"model": Problem}},
+    dependencies=_LEASES,
+)  # fmt: skip
 async def verdict(request: Request, token: Token, body: VerdictRequest) -> Response:
     """Answers an item. Sent again with the same token it changes nothing and gives the first answer back."""
     parts: Parts = request.app.state.parts
@@ -122,7 +127,9 @@ async def verdict(request: Request, token: Token, body: VerdictRequest) -> Respo
     )  # fmt: skip
 
 
-@router.get("/outcomes", responses={200: {"content": {"text/event-stream": {}}}})
+@router.get(
+    "/outcomes", responses={200: {"content": {"text/event-stream": {}}}}, dependencies=[Depends(permits("outcomes"))]
+)
 async def outcomes(
     request: Request, queue: str = "default.review", after: Annotated[str | None, Query(max_length=40)] = None
 ) -> Response:
