@@ -18,6 +18,7 @@ Outcome = Literal["labels", "none_of_these", "unusable", "new_label", "escalated
 """`escalated`: the reviewer leaves the item to an adjudicator."""
 Step = Literal["final", "again", "escalate"]
 """What a verdict leads to: it settles the item, another person reads it, or an adjudicator does."""
+CaseState = Literal["", "open", "together", "undecided"]
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,11 @@ class PolicySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata fields whose declared use condition failed or that were missing."""
     audit: dict[str, float] = {}
     """The probability with which each claim that would be evidence, a label or `absent:LABEL`, is read blind."""
+    case: CaseState = ""
+    """open: the image waits for the rest of its case. together: the case was decided, and each image answers by itself.
+    undecided: the case was decided, and people read all of it. Empty: images are decided one by one."""
+    case_wait_s: float = 0.0
+    """Seconds after this image at which its case closes by itself."""
 
 
 class EarlierReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,7 +276,8 @@ def arrow_schema(table: str) -> Any:
         "policy": pa.struct([
             ("mode", text), ("suspended", texts), ("always_review", texts),
             ("available", pa.bool_()), ("certified_here", pa.bool_()), ("control_stale", pa.bool_()),
-            ("out_of_scope", texts), ("audit", pa.map_(text, pa.float64())),
+            ("out_of_scope", texts), ("audit", pa.map_(text, pa.float64())), ("case", text),
+            ("case_wait_s", pa.float64()),
         ]),
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),

@@ -15,12 +15,14 @@ from triage.answering import Answering
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
+from triage.casework import Casework
 from triage.classifier.inprocess import InProcessClassifier
 from triage.classifier.torchserve import TorchServeClassifier
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import SettingsError, TriageError
+from triage.index.cases import RedisCases
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.intake import Intake
@@ -30,6 +32,7 @@ from triage.parts import Parts
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
+from triage.routes import cases as case_routes
 from triage.routes import control, monitoring, operations, predictions, reviewing
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
@@ -38,6 +41,7 @@ from triage.routes.replies import install
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
+from triage.store.documents import LocalDocuments
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     for router in (
         predictions.images,
         predictions.router,
+        case_routes.router,
         reviewing.router,
         control.router,
         monitoring.router,
@@ -77,7 +82,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
     catalog = Catalog(settings.data, settings.trusted_folder)
-    sites = Control(settings.data / "control", catalog, settings.source_fields)
+    sites = Control(LocalDocuments(settings.data / "control"), catalog, settings.source_fields)
     sites.poll()
     journal = SegmentJournal(
         settings.journal_folder, settings.node, settings.segment_bytes, metrics.fsync_seconds.observe
@@ -99,17 +104,22 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     index = Index(reviews, catalog, settings.suggestions, settings.retention_s)
     recorder = Recorder(journal, index, reviews, settings.node, metrics)
     key = audit_key(settings.data / "control")
-    intake = Intake(sites, classifier, blobs, recorder, metrics, settings.control_stale_s, settings.suggestions, key)
+    stale_s = settings.control_stale_s
+    cases = RedisCases(reviews, settings.retention_s)
+    intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases)
+    casework = Casework(sites, cases, recorder, intake, stale_s, key)
     answering = Answering(sites, reviews, recorder, metrics)
     desk = Desk(sites, reviews, answering, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder)
-    suspensions = Suspensions(sites, recorder, recalls, settings.control_stale_s)
-    auditor = Auditor(sites, reviews, recorder, suspensions, metrics)
+    suspensions = Suspensions(sites, recorder, recalls, stale_s)
+    auditor = Auditor(sites, reviews, recorder, suspensions, metrics, settings.data / "thresholds")
     await recorder.step()
     parts = Parts(
-        settings, metrics, sites, journal, blobs, reviews, recorder, intake, desk, answering, returning, suspensions
-    )
+        settings=settings, metrics=metrics, control=sites, journal=journal, blobs=blobs, reviews=reviews,
+        recorder=recorder, intake=intake, desk=desk, answering=answering, returning=returning, suspensions=suspensions,
+        casework=casework,
+    )  # fmt: skip
 
     # A thread of its own: simulations and decoding fill the pool that the others share, and a poll that stands in line there
     # for longer than `control_stale_s` sends every image to people.
@@ -132,6 +142,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         (recorder.step, 0.25),
         (desk.sweep, 0.5),
         (returning.step, 0.5),
+        (casework.step, 0.5),
         (auditor.step, 0.5),
     ):
         task = asyncio.create_task(_forever(step, seconds))

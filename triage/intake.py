@@ -7,6 +7,7 @@ cannot be written are refused; a refusal leaves no blob and no queue item.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from model_store import decode as decoder
 from model_store.decision import decide
 from model_store.errors import ImageError
 from model_store.prediction import Prediction
-from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
+from model_store.record import CaseState, EventRecord, PolicySnapshot, PredictionRecord
 from triage import answers, policy
 from triage.control.opened_site import Site
 from triage.control.sites import Control
-from triage.errors import ClassifierUnavailable, NotFound
+from triage.errors import ClassifierUnavailable, IndexAway, Invalid, NotFound
 from triage.ids import new_id, now_us
+from triage.index.cases import RedisCases
 from triage.metrics import Metrics, Stage
 from triage.ports import Blobs, Classifier
 from triage.promise import audits, drawing
@@ -50,7 +52,7 @@ class Intake:
 
     def __init__(
         self, control: Control, classifier: Classifier, blobs: Blobs, recorder: Recorder, metrics: Metrics,
-        stale_s: float, suggestions: int, audit_key: bytes,
+        stale_s: float, suggestions: int, audit_key: bytes, cases: RedisCases,
     ) -> None:  # fmt: skip
         self._control = control
         self._classifier = classifier
@@ -60,10 +62,13 @@ class Intake:
         self._stale_s = stale_s
         self._suggestions = suggestions
         self._audit_key = audit_key
+        self._cases = cases
 
     async def predict(self, image: bytes, request: Request) -> bytes:
         """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
         site = self._control.site(request.project, request.site)
+        if site.document.cases and request.case:
+            await self._room(site, request.case, site.document.cases.max_images)
         prediction_id, received_at = new_id(), now_us()
         clock = _Stages(self._metrics)
         try:
@@ -83,13 +88,22 @@ class Intake:
                 route="review", policy=PolicySnapshot(mode=site.document.mode),
             ),
             site, scores, control_stale=self._control.age > self._stale_s, audit_key=self._audit_key,
+            case="open" if site.document.cases and request.case else "",
         )  # fmt: skip
         clock.mark("decide")
         record = _with(record, timings_ms={**record.timings_ms, **clock.so_far()})
         told = answers.told(record, site.labels, site.rules, self._suggestions)
         await self._recorder.record(record, told)
-        self._count(record)
+        self.count(record)
         return told.reply()
+
+    async def _room(self, site: Site, case: str, most: int) -> None:
+        """Raises Invalid when a case has as many images as it may."""
+        with contextlib.suppress(IndexAway):  # then nobody can count, and no image is refused for that
+            if await self._cases.size(site.project, site.name, case) >= most:
+                raise Invalid(
+                    f"the case {case!r} has {most} images already; give this one a case of its own, or raise max_images"
+                )
 
     async def decide_again(self, record: PredictionRecord) -> PredictionRecord:
         """The next revision of a record that the model had not answered.
@@ -102,12 +116,12 @@ class Intake:
         image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
         scores = await self._classifier.classify(image, site.bundle)
         stale = self._control.age > self._stale_s
-        again = decided(record, site, scores, control_stale=stale, audit_key=self._audit_key)
+        again = decided(record, site, scores, control_stale=stale, audit_key=self._audit_key, case=record.policy.case)
         if not again.policy.available:
             raise ClassifierUnavailable(
                 f"{site.document.model} is served with another graph; archive this bundle again"
             )
-        self._count(again)
+        self.count(again)
         return _with(again, revision=record.revision + 1, queue=record.queue, code=VERSION)
 
     async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
@@ -149,7 +163,7 @@ class Intake:
             )
         )  # fmt: skip
 
-    def _count(self, record: PredictionRecord) -> None:
+    def count(self, record: PredictionRecord) -> None:
         self._metrics.decisions.labels(record.project, record.site, record.route).inc()
         for reason in record.reasons:
             self._metrics.reasons.labels(record.site, reason).inc()
@@ -159,8 +173,9 @@ class Intake:
 
 
 def decided(
-    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool, audit_key: bytes
-) -> PredictionRecord:
+    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool, audit_key: bytes,
+    case: CaseState = "",
+) -> PredictionRecord:  # fmt: skip
     """The record with scores, what fires, where it goes, and for which classes it is read blind. Pure."""
     if scores is not None and not _of(site, scores):
         scores = None  # another model answered: its scores mean something else
@@ -175,6 +190,8 @@ def decided(
         control_stale=control_stale,
         # An image that no model answered for is judged when one does: its record names no rules yet to explain it by.
         out_of_scope=() if scores is None or site.rules is None else policy.out_of_scope(site.rules, record),
+        case=case,
+        case_wait_s=site.document.cases.close_after_s if case and site.document.cases else 0.0,
     )
     if scores is None or site.bundle is None or site.rules is None:
         routing = policy.route(snapshot, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from triage.answering import Answering
 from triage.auditing.suspensions import Suspensions
+from triage.casework import Casework
 from triage.control import validity
 from triage.control.sites import Control
 from triage.desk import Desk
@@ -35,6 +36,7 @@ class Parts:
     answering: Answering
     returning: Returning
     suspensions: Suspensions
+    casework: Casework
     in_flight: int = 0
     showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Images being decoded to be shown: the largest take hundreds of MB each."""

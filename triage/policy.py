@@ -1,8 +1,9 @@
 """From a decision to a route. Pure, and it only takes answers away.
 
 An answerable image goes out as `automatic` unless operations know better: the site captures or assists, the rules were not
-made for this site or have expired, a declared use condition is not met, the control state is stale, or a label that must
-always be read fires. Every reason that holds is listed, in the order of `REASONS`; an automatic answer has none.
+made for this site or have expired, a declared use condition is not met, the control state is stale, a label that must
+always be read fires, or the image's case is still open or goes to people as a whole. Every reason that holds is listed, in the order
+of `REASONS`; an automatic answer has none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model_store.rules import Rules
 
 REASONS = (
     "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope", "audit",
-    "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
+    "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting", "case_open", "case_undecided",
 )  # fmt: skip
 """The closed enum of reasons, in the order in which they are reported. `audit` and `gold` are words of the interface that no
 route gives: what is drawn for an audit is told to nobody."""
@@ -89,7 +90,11 @@ def route(
         reasons.add("site_capturing")
     elif policy.mode == "assist" or (policy.available and not policy.certified_here):
         reasons.add("site_assisting")
+    if policy.case == "open":
+        reasons.add("case_open")
+    elif policy.case == "undecided":
+        reasons.add("case_undecided")
     ordered = tuple(reason for reason in REASONS if reason in reasons)
-    if policy.mode == "capture":
+    if policy.mode == "capture" or policy.case == "open":
         return Routing("captured", ordered)
     return Routing("review" if reasons or not answerable else "automatic", ordered)

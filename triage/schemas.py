@@ -161,3 +161,26 @@ class QueueBody(_Body):
     oldest_age_seconds: float
     labels: list[Label]
     groups: list[Group]
+
+
+class CaseImage(_Body):
+    prediction: str
+    role: Literal["current", "prior"]
+    view: str | None
+    route: Literal["automatic", "review", "captured"]
+    reasons: list[str]
+    labels: list[str]
+    received_at: str
+
+
+class CaseBody(_Body):
+    """Images that are decided together. `labels` is what the model answered for the whole case, empty while it is open and
+    where people read it."""
+
+    project: str
+    site: str
+    case: str
+    status: Literal["open", "closed"]
+    closes_at: str | None
+    labels: list[str]
+    images: list[CaseImage]

@@ -49,7 +49,8 @@ def packed(dtype: str, width: Literal[16, 32]) -> st.SearchStrategy[bytes]:
 policies = st.builds(
     PolicySnapshot, mode=st.sampled_from(["capture", "assist", "live"]), suspended=texts, always_review=texts,
     available=st.booleans(), certified_here=st.booleans(), control_stale=st.booleans(), out_of_scope=texts,
-    audit=st.dictionaries(text, share, max_size=3),
+    audit=st.dictionaries(text, share, max_size=3), case=st.sampled_from(["", "open", "together", "undecided"]),
+    case_wait_s=st.floats(0, 1e6),
 )  # fmt: skip
 outcomes = st.sampled_from(["labels", "none_of_these", "unusable", "new_label", "escalated"])
 earlier = st.builds(EarlierReading, verdict=text, reviewer=text, outcome=outcomes, answers=answers, note=text)

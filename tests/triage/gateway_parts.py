@@ -15,11 +15,13 @@ from model_store.record import PredictionRecord, Record
 from tests.bundles import picture
 from tests.services import Data
 from triage.answering import Answering
+from triage.casework import Casework
 from triage.classifier.inprocess import InProcessClassifier
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import ClassifierUnavailable
+from triage.index.cases import RedisCases
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.intake import Intake, Request
@@ -30,6 +32,7 @@ from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
+from triage.store.documents import LocalDocuments
 
 QUEUE = "default.review"
 
@@ -78,6 +81,7 @@ class Wired:
     desk: Desk
     answering: Answering
     returning: Returning
+    casework: Casework
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     async def predict(self, colour: str = "red", salt: int = 0, **about: Any) -> dict[str, Any]:
@@ -102,7 +106,7 @@ async def wired(
     data: Data, redis_url: str, node: str = "test", timeout_s: float = 5.0, segment_bytes: int = 64 * 2**20
 ) -> AsyncIterator[Wired]:
     metrics, catalog = Metrics(), Catalog(data.folder)
-    control = Control(data.folder / "control", catalog)
+    control = Control(LocalDocuments(data.folder / "control"), catalog)
     control.poll()
     journal = SegmentJournal(data.folder / "journal", node, segment_bytes, metrics.fsync_seconds.observe)
     journal.start()
@@ -111,7 +115,9 @@ async def wired(
     classifier = Switched(InProcessClassifier("cpu", 1, metrics))
     index = Index(reviews, catalog, 5, 3600)
     recorder = Recorder(journal, index, reviews, node, metrics)
-    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, audit_key(data.folder / "control"))
+    key, cases = audit_key(data.folder / "control"), RedisCases(reviews, 3600)
+    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases)
+    casework = Casework(control, cases, recorder, intake, 10.0, key)
     answering = Answering(control, reviews, recorder, metrics)
     desk = Desk(control, reviews, answering, metrics, 60)
     returning = Returning(reviews, intake, recorder)
@@ -131,6 +137,7 @@ async def wired(
             desk,
             answering,
             returning,
+            casework,
         )
     finally:
         await classifier.close()

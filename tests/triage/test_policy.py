@@ -168,4 +168,5 @@ def test_the_list_is_the_documented_one() -> None:
     assert policy.REASONS == (
         "none_fired", "undecided_label", "atypical", "conflict", "class_suspended", "always_review", "out_of_scope",
         "audit", "gold", "model_unavailable", "control_stale", "site_capturing", "site_assisting",
+        "case_open", "case_undecided",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.labels import LabelSchema
 from triage.promise.audit_policy import AuditPolicy
+from triage.reviewing.cases import CasePolicy
 
 
 class SiteDocument(BaseModel):
@@ -25,3 +26,5 @@ class SiteDocument(BaseModel):
     """Labels, or `absent:LABEL` where only the absence is meant."""
     always_review: tuple[str, ...] = ()
     audit: AuditPolicy = AuditPolicy()
+    cases: CasePolicy | None = None
+    """Images that name a case are decided together; without it each by itself."""

@@ -14,12 +14,13 @@ import msgspec
 
 from model_store.errors import ModelStoreError
 from model_store.labels import LabelSchema
-from model_store.record import PredictionRecord, Record, VerdictRecord, encode
+from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord, encode
 from model_store.rules import Rules
 from triage import answers
 from triage.answers import Told
 from triage.control.catalog import Catalog
 from triage.index.audit_fold import AuditIndex
+from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
 from triage.promise.audits import BONUS_S
 from triage.reviewing.item import Item, queue_of, score
@@ -37,6 +38,7 @@ class Index:
         self._suggestions = suggestions
         self._retention_s = retention_s
         self._audits = AuditIndex(reviews, catalog, retention_s)
+        self._cases = RedisCases(reviews, retention_s)
 
     async def apply(self, record: Record, told: Told | None = None) -> None:
         """Brings Redis to where the record says; `told` spares making its words again."""
@@ -72,8 +74,12 @@ class Index:
             if second is not None:
                 await self._reviews.enqueue(record.queue, second, _place(second))
             return
+        if isinstance(record, EventRecord) and record.name == CLOSED:
+            await self._cases.closed(record)
         if not isinstance(record, PredictionRecord):
             return
+        if record.policy.case:
+            await self._cases.joined(record)
         told = self._told(record, told)
         if record.route == "review":
             assert record.queue is not None

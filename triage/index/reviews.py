@@ -27,7 +27,7 @@ from triage.reviewing.item import Held, Holding, Item, Lease, LeaseToken, QueueS
 
 _NAMES = (
     "enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view",
-    "draw", "reading", "evidence", "recall",
+    "draw", "reading", "evidence", "recall", "case_member", "case_closed",
 )  # fmt: skip
 _SOURCES = {name: files("triage.index").joinpath(f"lua/{name}.lua").read_text() for name in _NAMES}
 _DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in _SOURCES.items()}

@@ -36,7 +36,7 @@ def chance(
 ) -> dict[str, float]:
     """Claim -> probability. `made` are the claims under the suspensions, `made_unsuspended` those without them, as `claims`
     gives them, `sampled` as `sampled` does; `unsuspended` is the route of `policy.without_suspensions`."""
-    if policy.out_of_scope or policy.control_stale or policy.mode == "capture":
+    if policy.out_of_scope or policy.control_stale or policy.mode == "capture" or policy.case == "open":
         return {}
     found = {claim: chances.of(claim) for claim in made} if route == "automatic" else {}
     always = set(policy.always_review)
