@@ -38,15 +38,25 @@ def told(record: PredictionRecord, labels: LabelSchema | None, rules: Rules | No
     return Told(_item(record, view), msgspec.json.encode(view), msgspec.json.encode(final) if final else None)
 
 
+def item_id(record: PredictionRecord) -> str:
+    """Of the item that asks people about an image: the prediction's own id. Where a late image opened a case again whose images
+    had been answered, that item is closed for good, and another asks."""
+    return reading_id(record.id, "case", record.revision) if _asked_again(record) else record.id
+
+
+def _asked_again(record: PredictionRecord) -> bool:
+    return record.policy.case == "undecided" and record.revision > 2
+
+
 def _item(record: PredictionRecord, view: dict[str, Any]) -> Item:
     """What was drawn is read blind: of a prediction that a person reads anyway as that item, of an automatic answer as another,
     so that nothing which its caller is told tells of it."""
     blind = bool(record.drawn)
     audit = blind and record.route == "automatic"
     return Item(
-        id=reading_id(record.id, "audit", 1) if audit else record.id,
+        id=reading_id(record.id, "audit", 1) if audit else item_id(record),
         prediction=record.id,
-        revision=record.revision + 1 if audit else 1,
+        revision=record.revision + 1 if audit else record.revision,
         project=record.project,
         site=record.site,
         case=record.case,
@@ -130,7 +140,12 @@ def prediction_view(
             )
     review = None
     if record.route == "review":
-        review = {"queue": record.queue, "item": record.id, "status": "waiting", "url": f"/v1/predictions/{record.id}"}
+        review = {
+            "queue": record.queue,
+            "item": item_id(record),
+            "status": "waiting",
+            "url": f"/v1/predictions/{record.id}",
+        }
     model = None
     if record.model:
         name, version = record.model.split("/")

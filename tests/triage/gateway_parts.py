@@ -81,6 +81,7 @@ class Wired:
     desk: Desk
     answering: Answering
     returning: Returning
+    cases: RedisCases
     casework: Casework
     sent: list[dict[str, Any]] = field(default_factory=list)
 
@@ -137,6 +138,7 @@ async def wired(
             desk,
             answering,
             returning,
+            cases,
             casework,
         )
     finally:
