@@ -22,6 +22,7 @@ from triage.client import Client
 from triage.control.catalog import Catalog
 from triage.control.site_document import SiteDocument
 from triage.control.sites import Control
+from triage.store.documents import LocalDocuments
 
 DEADLINE_S = 30.0
 POLL_S = 0.02
@@ -49,7 +50,7 @@ class Data:
         no_draws = {"probability": 0, "suspended": 0}
         fields = {"mode": "live", "model": "colours/1", "rules": self.rules.digest, "audit": no_draws, **changes}
         document = SiteDocument.model_validate({name: value for name, value in fields.items() if value is not None})
-        control = Control(self.folder / "control", Catalog(self.folder))
+        control = Control(LocalDocuments(self.folder / "control"), Catalog(self.folder))
         control.poll()
         there = {(each.project, each.name): each.etag for each in control.sites}
         control.put(project, site, document, there.get((project, site)))

@@ -21,6 +21,7 @@ from triage.journal.segments import nodes, segments
 from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.settings import Settings
+from triage.store.documents import LocalDocuments
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ async def examine(settings: Settings) -> list[Finding]:
         Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
     )
     findings += await _redis(settings)
-    control = Control(settings.data / "control", Catalog(settings.data, settings.trusted_folder))
+    control = Control(LocalDocuments(settings.data / "control"), Catalog(settings.data, settings.trusted_folder))
     control.poll()
     control.judge()
     control.poll()
@@ -47,9 +48,7 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))
     now = datetime.datetime.now(datetime.UTC)
     for site in control.sites:
-        says = (
-            f"{site.document.mode}, model {site.document.model or 'none'}, rules {(site.document.rules or 'none')[:19]}"
-        )
+        says = f"{site.mode}, model {site.document.model or 'none'}, rules {(site.document.rules or 'none')[:19]}"
         findings.append(Finding(f"site {site.project}/{site.name}", True, says))
         wrong = (
             validity.never_met(site.rules, settings.source_fields),

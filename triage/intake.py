@@ -85,7 +85,7 @@ class Intake:
                 id=prediction_id, project=site.project, site=site.name, case=request.case, view=request.view,
                 role=request.role, received_at=received_at, sha256=sha256, size=len(image), format=header.format,
                 width=header.width, height=header.height, source=request.source or {}, code=VERSION,
-                route="review", policy=PolicySnapshot(mode=site.document.mode),
+                route="review", policy=PolicySnapshot(mode=site.mode),
             ),
             site, scores, control_stale=self._control.age > self._stale_s, audit_key=self._audit_key,
             case="open" if site.document.cases and request.case else "",
@@ -180,7 +180,7 @@ def decided(
     if scores is not None and not _of(site, scores):
         scores = None  # another model answered: its scores mean something else
     snapshot = PolicySnapshot(
-        mode=site.document.mode,
+        mode=site.mode,
         suspended=tuple(sorted(site.suspended)),
         always_review=tuple(sorted(site.document.always_review)),
         available=scores is not None,

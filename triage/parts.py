@@ -71,7 +71,8 @@ class Parts:
                     validity.expired(site.rules, now),
                     validity.never_met(site.rules, self.settings.source_fields),
                 )
-                told += [f"{site.project}/{site.name}: {says}" for says in (*reasons, *site.told_suspended) if says]
+                off = (f"the switch is off ({site.off}), so that it only assists",) if site.off is not None else ()
+                told += [f"{site.project}/{site.name}: {says}" for says in (*off, *reasons, *site.told_suspended) if says]
         return told
 
     def _problems(self) -> list[str]:

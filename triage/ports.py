@@ -50,7 +50,7 @@ class Journal(Protocol):
 class Documents(Protocol):
     """Named JSON documents that several processes change by compare-and-swap; durable when a call returns.
 
-    Synchronous: called from threads and from the command line. Every method raises OSError when the store is away.
+    Synchronous: called from threads and from the command line. Every method raises Unavailable when the store is away.
     """
 
     def names(self, prefix: str = "") -> dict[str, str]:

@@ -55,7 +55,9 @@ class Audited:
         recalls = Recalls(of.data.folder / "journal", of.journal.folder.name, Catalog(of.data.folder), of.recorder)
         clock = lambda: now_us() + self.clock_ahead_us  # noqa: E731
         suspensions = Suspensions(of.control, of.recorder, recalls, stale_s, clock)
-        return Auditor(of.control, of.reviews, of.recorder, suspensions, of.metrics, clock)
+        return Auditor(
+            of.control, of.reviews, of.recorder, suspensions, of.metrics, of.data.folder / "thresholds", clock
+        )
 
     async def send(
         self, count: int, colour: str = "red", truth: str | None = None, site: str = "default", case: str | None = None

@@ -282,7 +282,7 @@ async def test_a_site_whose_standing_is_broken_does_not_keep_the_others_from_bei
     await audited.send(2, site="ward")
     await audited.read()
     await audited.turn()
-    path = audited.gateway.control.folder / "projects/default/standing/default.json"
+    path = audited.gateway.data.folder / "control/projects/default/standing/default.json"
     good = path.read_bytes()
     path.write_bytes(b"{")
     await audited.until_suspended("ward")

@@ -13,21 +13,26 @@ from model_store.errors import ModelStoreError
 from tests import bundles
 from tests.services import Data
 from triage.control.catalog import Catalog
-from triage.control.documents import etag
 from triage.control.site_document import SiteDocument
 from triage.control.sites import Control
-from triage.errors import NotFound, PreconditionFailed
+from triage.errors import NotFound, PreconditionFailed, Unavailable
+from triage.store.documents import LocalDocuments, etag_of
 
 
 @pytest.fixture
 def control(data: Data) -> Control:
-    opened = Control(data.folder / "control", Catalog(data.folder))
+    opened = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     opened.poll()
     return opened
 
 
+def folder_of(control: Control) -> Path:
+    assert isinstance(control.documents, LocalDocuments)
+    return control.documents.folder
+
+
 def path_of(control: Control, site: str = "default", project: str = "default") -> Path:
-    return control.folder / "projects" / project / "sites" / f"{site}.json"
+    return folder_of(control) / "projects" / project / "sites" / f"{site}.json"
 
 
 def test_a_declared_site_is_opened_with_all_it_names(control: Control, data: Data) -> None:
@@ -41,7 +46,7 @@ def test_a_declared_site_is_opened_with_all_it_names(control: Control, data: Dat
 
 
 def test_the_age_is_of_the_last_reading_that_worked(data: Data) -> None:
-    control = Control(data.folder / "control", Catalog(data.folder))
+    control = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     assert control.age == float("inf")
     control.poll()
     assert control.age < 60
@@ -131,7 +136,7 @@ def test_put_swaps_only_what_was_read(control: Control) -> None:
     read = control.site("default", "default").etag
     changed, before = control.put("default", "default", SiteDocument(mode="assist", model="colours/1"), read)
     assert before == read
-    assert changed.etag == etag(path_of(control).read_bytes()) == control.site("default", "default").etag
+    assert changed.etag == etag_of(path_of(control).read_bytes()) == control.site("default", "default").etag
     for stale in (read, None, '"nonsense"'):
         with pytest.raises(PreconditionFailed, match="; read it again and repeat the change"):
             control.put("default", "default", SiteDocument(model="colours/1"), stale)
@@ -148,13 +153,13 @@ def test_put_declares_a_site_once(control: Control) -> None:
 def test_put_refuses_what_does_not_open_and_changes_nothing(control: Control) -> None:
     before = path_of(control).read_bytes()
     with pytest.raises(ModelStoreError):
-        control.put("default", "default", SiteDocument(model="other/1"), etag(before))
+        control.put("default", "default", SiteDocument(model="other/1"), etag_of(before))
     assert path_of(control).read_bytes() == before
     assert [path.name for path in path_of(control).parent.iterdir() if path.suffix == ".partial"] == []
 
 
 async def test_of_many_writers_with_the_same_etag_one_wins(data: Data) -> None:
-    writers = [Control(data.folder / "control", Catalog(data.folder)) for _ in range(8)]
+    writers = [Control(LocalDocuments(data.folder / "control"), Catalog(data.folder)) for _ in range(8)]
     for writer in writers:
         writer.poll()
     read = writers[0].site("default", "default").etag
@@ -169,13 +174,14 @@ async def test_of_many_writers_with_the_same_etag_one_wins(data: Data) -> None:
 
 
 def test_a_folder_that_cannot_be_read_keeps_every_site_and_lets_the_age_grow(control: Control) -> None:
-    moved = control.folder.rename(control.folder.with_name("elsewhere"))
+    folder = folder_of(control)
+    moved = folder.rename(folder.with_name("elsewhere"))
     before = control.age
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Unavailable, match="is gone; mount or restore it"):
         control.poll()
     assert control.site("default", "default").name == "default"
     assert control.age >= before
-    moved.rename(control.folder)
+    moved.rename(folder)
     control.poll()
     assert control.site("default", "default").name == "default"
 

@@ -19,6 +19,7 @@ from triage.promise.bets import Promise
 from triage.promise.claims import Proof
 from triage.promise.detection import audits_to_detect
 from triage.promise.exposure import Exposure, exposure, exposures, told_of, told_together
+from triage.store.documents import LocalDocuments
 
 PROMISE = Promise(0.05, 0.05, 600)
 RARE = {"drawn": "firings", "images": 200}
@@ -85,7 +86,7 @@ def test_many_classes_are_told_of_in_one_sentence_with_what_suffices_for_all() -
 
 @pytest.fixture
 def control(data: Data) -> Control:
-    opened = Control(data.folder / "control", Catalog(data.folder))
+    opened = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     opened.poll()
     return opened
 
@@ -118,7 +119,7 @@ def test_no_automatic_class_is_exempt(control: Control, data: Data) -> None:
 
 
 def test_a_document_that_was_edited_in_place_is_told_of(control: Control, data: Data) -> None:
-    path = control.folder / "projects/default/sites/default.json"
+    path = data.folder / "control/projects/default/sites/default.json"
     document = json.loads(path.read_bytes())
     path.write_text(json.dumps({**document, "audit": {"probability": 0.01, "images_per_day": 10}}))
     control.poll()

@@ -18,6 +18,7 @@ from triage.control.sites import Control
 from triage.errors import PreconditionFailed
 from triage.ids import now_us
 from triage.promise.standing import ClassStanding, Standing
+from triage.store.documents import LocalDocuments
 
 RULE = "sha256:" + "1" * 64
 HOUR = 3_600_000_000
@@ -35,13 +36,14 @@ def suspended(**changes: object) -> ClassStanding:
 
 @pytest.fixture
 def control(data: Data) -> Control:
-    opened = Control(data.folder / "control", Catalog(data.folder))
+    opened = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     opened.poll()
     return opened
 
 
 def path_of(control: Control) -> Path:
-    return control.folder / "projects" / "default" / "standing" / "default.json"
+    assert isinstance(control.documents, LocalDocuments)
+    return control.documents.folder / "projects" / "default" / "standing" / "default.json"
 
 
 def stand(control: Control, entry: ClassStanding, label: str = "red") -> Standing:
@@ -50,7 +52,7 @@ def stand(control: Control, entry: ClassStanding, label: str = "red") -> Standin
 
 
 def test_a_suspended_class_does_not_answer_here_and_at_every_replica(control: Control, data: Data) -> None:
-    other = Control(data.folder / "control", Catalog(data.folder))
+    other = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     other.poll()
     stand(control, suspended())
     assert control.site("default", "default").suspended == {"red"}
@@ -137,7 +139,7 @@ def test_a_broken_document_leaves_the_one_before_in_force(control: Control, data
     assert "\n" not in problem
     with pytest.raises(ModelStoreError, match="standing of default/default"):
         stand(control, suspended())
-    fresh = Control(data.folder / "control", Catalog(data.folder))
+    fresh = Control(LocalDocuments(data.folder / "control"), Catalog(data.folder))
     fresh.poll()
     assert fresh.site("default", "default").suspended == {"red", "green"}, "nobody knows: no class answers"
     path_of(control).write_bytes(good)
@@ -163,7 +165,7 @@ def test_a_change_over_a_site_that_changed_meanwhile_is_refused(control: Control
 
 
 async def test_of_many_writers_none_undoes_another_s_change(data: Data) -> None:
-    writers = [Control(data.folder / "control", Catalog(data.folder)) for _ in range(8)]
+    writers = [Control(LocalDocuments(data.folder / "control"), Catalog(data.folder)) for _ in range(8)]
     for writer in writers:
         writer.poll()
     await asyncio.gather(

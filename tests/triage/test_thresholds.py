@@ -32,7 +32,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[Promise]:
 
 
 def test_it_is_simulated_once(tmp_path: Path, simulated: list[Promise]) -> None:
-    folder = tmp_path / "control" / "thresholds"
+    folder = tmp_path / "thresholds"
     first = thresholds.threshold(folder, PROMISE)
     assert first == bets.threshold(PROMISE)
     del simulated[:]

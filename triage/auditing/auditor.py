@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 
@@ -45,7 +46,7 @@ class Auditor:
 
     def __init__(
         self, control: Control, reviews: RedisReviews, recorder: Recorder, suspensions: Suspensions, metrics: Metrics,
-        clock: Callable[[], int] = now_us,
+        kept: Path, clock: Callable[[], int] = now_us,
     ) -> None:  # fmt: skip
         self._control = control
         self._reviews = reviews
@@ -53,6 +54,7 @@ class Auditor:
         self._recorder = recorder
         self._suspensions = suspensions
         self._metrics = metrics
+        self._thresholds = kept
         self._clock = clock
         self._all_at = float("-inf")
         self._starting = asyncio.Lock()
@@ -61,7 +63,7 @@ class Auditor:
         self._seen: set[str] = set()
 
     async def step(self) -> None:
-        """One turn: looks at what was read, and now and then at everything. Raises IndexAway, JournalBroken, OSError."""
+        """One turn: looks at what was read, and now and then at everything. Raises IndexAway, JournalBroken, Unavailable."""
         everything = time.monotonic() - self._all_at > _ALL_EVERY_S
         await self.turn(everything)
         if everything:
@@ -154,7 +156,7 @@ class Auditor:
         """The state that every class of this promise starts with. A new promise takes seconds, once for all gateways."""
         async with self._starting:
             if promise not in self._starts:
-                height = await asyncio.to_thread(thresholds.threshold, self._control.folder / "thresholds", promise)
+                height = await asyncio.to_thread(thresholds.threshold, self._thresholds, promise)
                 self._starts[promise] = monitor.start(promise, height)
         return self._starts[promise]
 

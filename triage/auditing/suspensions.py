@@ -28,7 +28,7 @@ MAX_HOURS = 168
 
 
 class Suspensions:
-    """One object for the life of the gateway. Methods raise JournalBroken, OSError, ModelStoreError."""
+    """One object for the life of the gateway. Methods raise Unavailable, ModelStoreError."""
 
     def __init__(
         self, control: Control, recorder: Recorder, recalls: Recalls, stale_s: float, clock: Callable[[], int] = now_us

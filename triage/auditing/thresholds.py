@@ -1,6 +1,6 @@
 """Alarm thresholds, simulated once and kept on disk: a gateway that starts does not simulate for seconds what another has.
 
-    <data>/control/thresholds/<hash>.json
+    <data>/thresholds/<hash>.json
 
 The name is the SHA-256 of the promise and of the procedure that found the threshold, so that no file is ever changed, and one
 by another procedure is not looked at. A file that does not say what it should is simulated again.

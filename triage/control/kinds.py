@@ -6,14 +6,21 @@ Routes, `apply`, `diff` and the poll iterate it. The site and its standing are o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from triage.access.roles import Permission
+from triage.control.switch_document import SwitchDocument
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel, covariant=True)
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Of projects, sites and most documents: it stands in paths, lease tokens and Redis keys."""
+PERSON = r"^[a-z0-9][a-z0-9_.@+-]{0,127}$"
+"""Of documents about people, who are often known by an address."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,65 @@ class Kind(Generic[Model]):
     write: Permission
     of_project: bool = True
     """False: of the whole service, under `<folder>/<name>.json`."""
+    single: bool = False
+    """There is one, which has no name of its own: `<folder>.json`."""
+    names: str = NAME
+    """What its documents may be called."""
+    routed: bool = True
+    """False: it is read and changed through routes of its own, and not by `apply`."""
 
-    def path(self, project: str, name: str) -> str:
+    def path(self, project: str | None, name: str = "") -> str:
         """The document's name in the store."""
-        return f"projects/{project}/{self.folder}/{name}.json" if self.of_project else f"{self.folder}/{name}.json"
+        within = f"projects/{project}/{self.folder}" if self.of_project else self.folder
+        return f"{within}.json" if self.single else f"{within}/{name}.json"
 
 
-KINDS: dict[str, Kind[BaseModel]] = {}
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind
+    for kind in (
+        Kind("switch", "switch", SwitchDocument, "sites.read", "suspend", of_project=False, single=True),
+        Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
+    )
+}
+
+
+class Place(NamedTuple):
+    """Which document a name in the store is of. `kind` is also `site` or `standing`; `project` is None of the service's."""
+
+    kind: str
+    project: str | None
+    name: str
+
+
+_FOLDERS: dict[tuple[bool, bool, str], str] = {
+    (True, False, "sites"): "site",
+    (True, False, "standing"): "standing",
+    **{(kind.of_project, kind.single, kind.folder): kind.name for kind in KINDS.values()},
+}
+FOLDERS = frozenset(folder for of_project, _, folder in _FOLDERS if of_project)
+"""What a project's folder holds."""
+
+
+def place_of(path: str) -> Place | None:
+    """The place of a document in the store; None for a name that is of no kind."""
+    parts = path.removesuffix(".json").split("/")
+    of_project = parts[0] == "projects"
+    project = parts[1] if of_project and len(parts) > 2 else None
+    rest = parts[2:] if of_project else parts
+    if of_project and project is None:
+        return None
+    match rest:
+        case [folder, name] if kind := _FOLDERS.get((of_project, False, folder)):
+            return Place(kind, project, name)
+        case [folder] if kind := _FOLDERS.get((of_project, True, folder)):
+            return Place(kind, project, "")
+    return None
+
+
+def misnamed(place: Place) -> bool:
+    """Whether a project or a document has a name that none can have."""
+    names = KINDS[place.kind].names if place.kind in KINDS else NAME
+    single = place.kind in KINDS and KINDS[place.kind].single
+    return bool(place.project is not None and not re.fullmatch(NAME, place.project)) or not (
+        single or re.fullmatch(names, place.name)
+    )

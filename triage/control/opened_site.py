@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from model_store.bundle import Bundle
 from model_store.decision import DecisionTable
@@ -39,6 +40,13 @@ class Site:
     """None: it was never readable, and until it is no class answers."""
     suspended: frozenset[str] = frozenset()
     """In force: by the document, by the monitor, or by an operator."""
+    off: str | None = None
+    """Why nothing may answer here whatever the document says: the kill switch's reason. None: the switch is on."""
+
+    @property
+    def mode(self) -> Literal["capture", "assist", "live"]:
+        """What the site does: what its document says, unless the kill switch is off."""
+        return "assist" if self.off is not None and self.document.mode == "live" else self.document.mode
 
     @cached_property
     def proofs(self) -> dict[str, Proof]:
@@ -77,6 +85,10 @@ class Site:
             else self.standing.suspended(self.proofs, now)
         )
         return by_standing | frozenset(self.document.suspended)
+
+    def switched(self, off: str | None) -> Site:
+        """The same site under another state of the kill switch; itself when nothing is different."""
+        return self if off == self.off else replace(self, off=off)
 
     def standing_as(self, found: Standing | None, now: int) -> Site:
         """The same site under another standing; itself when nothing is different."""

@@ -1,61 +1,76 @@
-"""Control documents: what each site does. Versioned JSON files, changed by compare-and-swap, read again each second.
+"""Control documents: what each site does, and every other kind. Versioned JSON, changed by compare-and-swap, read again each
+second.
 
-<data>/control/projects/<project>/sites/<site>.json
-<data>/control/projects/<project>/standing/<site>.json   which classes are suspended beside those of the document
+projects/<project>/sites/<site>.json
+projects/<project>/standing/<site>.json   which classes are suspended beside those of the document
+and what kinds.py lists.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from model_store import files
 from model_store.errors import ModelStoreError, document_error
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import assist_rules
-from triage.control import documents, validity
+from triage.control import kinds, validity
 from triage.control.catalog import Catalog
-from triage.control.documents import etag
+from triage.control.kept import Entry, Kept
+from triage.control.kinds import KINDS, NAME, Place
 from triage.control.opened_site import Site
+from triage.control.shelf import Shelf, Text
 from triage.control.site_document import SiteDocument
-from triage.errors import NotFound
+from triage.control.switch_document import SwitchDocument
+from triage.errors import NotFound, PreconditionFailed
 from triage.ids import now_us
+from triage.ports import Documents
 from triage.promise import standing
 from triage.promise.claims import label_of
 from triage.promise.exposure import unseen
 from triage.promise.standing import Standing
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
-Name = Annotated[str, Field(pattern=_NAME.pattern)]
+Name = Annotated[str, Field(pattern=NAME)]
 """Of a project or a site: it stands in paths, lease tokens and Redis keys."""
 _STORED_ONLY = ImageSpec(height=1, width=1)
+
+
+class Change(NamedTuple):
+    """A site's document that was checked and may be put: what it opens, its content, and the etag of what it replaces."""
+
+    site: Site
+    content: bytes
+    before: str | None
 
 
 @dataclass
 class Control:
     """The sites as last read. `poll` reads again what changed; `age` tells how long ago that last worked."""
 
-    folder: Path
+    documents: Documents
     catalog: Catalog
     recorded: tuple[str, ...] | None = None
     """Metadata fields that this gateway records; None: not known here, and so not asked about."""
     problems: dict[str, str] = field(default_factory=dict)
-    """Per `project/site`: why its newest document is not in force, and the one before stays; or why it should not be."""
+    """Per `project/site`, or per document of another kind: why its newest document is not in force, and the one before stays;
+    or why it should not be."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
     _standings: dict[tuple[str, str], tuple[str, Standing | None]] = field(default_factory=dict)
     """Each with the etag it was read with."""
     _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """The etag of the document that was judged, and what is wrong with it."""
+    _kept: Kept = field(default_factory=Kept)
     _read_at: float = float("-inf")
     _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._shelf = Shelf(self.documents)
 
     @property
     def age(self) -> float:
@@ -83,89 +98,114 @@ class Control:
                 return site.labels
         raise NotFound(f"there is no project {project!r}; declare a site of it first")
 
+    def of(self, kind: str, project: str | None = None) -> dict[str, Any]:
+        """The documents of a kind by name, of a project or, without one, of the service: instances of the kind's model."""
+        return self._kept.of(kind, project)
+
+    def service(self, kind: str) -> Any | None:
+        """The one document of a kind that the service has one of; None without it."""
+        return self.of(kind).get("")
+
+    def entry(self, kind: str, project: str | None, name: str = "") -> Entry | None:
+        """A document in force and its etag, of any kind but sites."""
+        return self._kept.get(Place(kind, project, name))
+
+    def off(self, project: str) -> str | None:
+        """Why nothing of a project may answer by itself: the kill switch's reason. None: it may."""
+        for kind, where in (("switch", None), ("project_switch", project)):
+            if Place(kind, where, "") in self._kept.unreadable:
+                return f"the document {KINDS[kind].path(where)} cannot be read"  # nobody knows: nothing answers
+            switch: SwitchDocument | None = self.of(kind, where).get("")
+            if switch is not None and not switch.answering:
+                return switch.reason
+        return None
+
     def poll(self) -> None:
         """Reads every document that changed. A broken one is reported in `problems` and changes nothing. Overrides end here.
 
-        Raises OSError when the folder cannot be read: what was in force stays, and `age` grows.
+        Raises Unavailable when the documents cannot be read: what was in force stays, and `age` grows.
         """
         with self._changing:
-            sites: dict[tuple[str, str], Site] = {}
+            started = time.monotonic()
             problems: dict[str, str] = {}
-            for path in self._documents():
-                project, name = path.parent.parent.name, path.stem
-                if not (_NAME.fullmatch(project) and _NAME.fullmatch(name)):
-                    problems[f"{project}/{name}"] = (
-                        f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
-                    )
+            texts = _placed(self._shelf.read(), problems)
+            self._kept.renew({place: text for place, text in texts.items() if place.kind in KINDS}, problems)
+            sites: dict[tuple[str, str], Site] = {}
+            for place, text in texts.items():
+                if place.kind != "site" or place.project is None:
                     continue
-                content = path.read_bytes()
-                known = self._sites.get((project, name))
+                known = self._sites.get((place.project, place.name))
                 try:
-                    fresh = known is None or known.etag != etag(content)
-                    sites[project, name] = self.open(project, name, content) if fresh else known  # type: ignore[assignment]
+                    if known is None or known.etag != text.etag:
+                        sites[place.project, place.name] = self.open(place.project, place.name, *text)
+                    else:
+                        sites[place.project, place.name] = known
                 except ModelStoreError as error:
-                    problems[f"{project}/{name}"] = str(error)
+                    problems[f"{place.project}/{place.name}"] = str(error)
                     if known is not None:
-                        sites[project, name] = known
+                        sites[place.project, place.name] = known
             for (project, name), site in sites.items():
-                sites[project, name] = self._stood(site, problems)
+                text = texts.get(Place("standing", project, name)) or _NO_STANDING
+                sites[project, name] = self._stood(site, text, problems)
                 self._told(site, problems)
             self._sites, self.problems = sites, problems
-            self._read_at = time.monotonic()
+            self._read_at = started
 
-    def _stood(self, site: Site, problems: dict[str, str]) -> Site:
-        """The site under the standing that is in force: the newest that could be read."""
+    def _stood(self, site: Site, text: Text, problems: dict[str, str]) -> Site:
+        """The site under the kill switch and the standing that are in force: the newest that could be read."""
         where = f"{site.project}/{site.name}"
         try:
-            found: Standing | None = self._standing_of(site.project, site.name)
+            found: Standing | None = self._standing_of(site.project, site.name, text)
         except ModelStoreError as error:
             problems[where] = f"{problems[where]}; {error}" if where in problems else str(error)
             _, found = self._standings.get((site.project, site.name), ("", None))
-        return site.standing_as(found, now_us())
+        return site.switched(self.off(site.project)).standing_as(found, now_us())
 
-    def _standing_of(self, project: str, name: str) -> Standing:
-        """What a site's standing document says now, an empty one when there is none. Raises ModelStoreError, OSError."""
-        path = self._standing_path(project, name)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b"{}"
+    def _standing_of(self, project: str, name: str, text: Text) -> Standing:
+        """What a site's standing document says. Raises ModelStoreError."""
         tag, known = self._standings.get((project, name), ("", None))
-        if known is None or tag != etag(content):
-            known = standing.parse(content, f"{project}/{name}")
-            self._standings[project, name] = etag(content), known
+        if known is None or tag != text.etag:
+            known = standing.parse(text.content, f"{project}/{name}")
+            self._standings[project, name] = text.etag, known
         return known
-
-    def _standing_path(self, project: str, name: str) -> Path:
-        return self.folder / "projects" / project / "standing" / f"{name}.json"
 
     def change_standing(self, site: Site, change: Callable[[Standing], Standing]) -> Standing:
         """Puts `change` of the document that stands in its place, and in force here; the document that stands then.
 
-        `change` sees what nobody else changes meanwhile, and raises, or gives back what it got, when that is not what it
-        expected. Raises PreconditionFailed when the site's own document is not the one the caller knows, ModelStoreError
-        when the standing document is broken.
+        `change` sees what nobody else changes meanwhile, or is asked again; it raises, or gives back what it got, when that is
+        not what it expected. Raises PreconditionFailed when the site's own document is not the one the caller knows,
+        ModelStoreError when the standing document is broken, Unavailable.
         """
-        path = self._standing_path(site.project, site.name)
-        document = self.folder / "projects" / site.project / "sites" / f"{site.name}.json"
-        with self._changing, documents.changing(path):
-            documents.check_etag(document, site.etag, f"{site.project}/{site.name}")
-            before = self._standing_of(site.project, site.name)
-            after = change(before)
-            if after != before:
-                files.replace(path, after.content())
-                self._standings[site.project, site.name] = etag(after.content()), after
+        path = _path("standing", site.project, site.name)
+        with self._changing:
+            while True:
+                document = self._now(_path("sites", site.project, site.name))
+                if document is None or document.etag != site.etag:
+                    raise PreconditionFailed(
+                        f"the document of {site.project}/{site.name} changed meanwhile; read it again and repeat the change"
+                    )
+                text = self._now(path)
+                before = self._standing_of(site.project, site.name, text or _NO_STANDING)
+                after = change(before)
+                if after == before:
+                    break
+                try:
+                    tag = self.documents.swap(path, after.content(), text.etag if text else None)
+                except PreconditionFailed:
+                    continue  # another gateway was faster
+                self._standings[site.project, site.name] = tag, after
+                break
             here = self._sites.get((site.project, site.name))
             if here is not None:
                 self._sites = {**self._sites, (site.project, site.name): here.standing_as(after, now_us())}
         return after
 
-    def _documents(self) -> list[Path]:
-        projects = self.folder / "projects"
-        if not projects.exists() and not self._sites:
-            return []  # nothing was ever declared
-        folders = [project / "sites" for project in sorted(projects.iterdir()) if (project / "sites").is_dir()]
-        return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix == ".json"]
+    def _now(self, path: str) -> Text | None:
+        """A document as it stands in the store; None without one."""
+        try:
+            return Text(*self.documents.read(path))
+        except NotFound:
+            return None
 
     def _check_labels(self, site: Site) -> None:
         """Reviewers of a project share one queue and one list of labels. Raises ModelStoreError for a site with another."""
@@ -199,7 +239,7 @@ class Control:
         if self.recorded is not None and (told := validity.never_met(site.rules, self.recorded)):
             raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
 
-    def open(self, project: str, name: str, content: bytes) -> Site:
+    def open(self, project: str, name: str, content: bytes, etag: str = "") -> Site:
         """The site that a document describes, under no suspension yet. Raises ModelStoreError naming what does not fit."""
         try:
             document = SiteDocument.model_validate_json(content)
@@ -208,7 +248,7 @@ class Control:
         if document.model is None:
             if document.labels is None:
                 raise ModelStoreError(f"site {project}/{name}: without a model it needs labels; add one of the two")
-            return Site(project, name, document, etag(content), document.labels, _STORED_ONLY)
+            return Site(project, name, document, etag, document.labels, _STORED_ONLY)
         bundle = self.catalog.bundle(document.model)
         if document.rules is None:
             rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
@@ -223,29 +263,97 @@ class Control:
                 f"site {project}/{name}: {unknown[0]!r} is no label of {document.model}; mend its spelling"
             )
         return Site(
-            project, name, document, etag(content), bundle.manifest.labels, bundle.manifest.image,
+            project, name, document, etag, bundle.manifest.labels, bundle.manifest.image,
             bundle, rules, table, table,
         )  # fmt: skip
 
-    def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
-        """Checks and stores a document; returns the site and the etag it replaced.
+    def prepare(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> Change:
+        """Checks a document that is to be put; nothing changes yet. May take seconds where a promise is new.
 
-        `if_match` is the etag the caller read, None to create. Raises PreconditionFailed, or ModelStoreError when the
-        document names what is not there.
+        `if_match` is the etag the caller read, None to create. Raises PreconditionFailed, Unavailable, or ModelStoreError when
+        the document names what is not there.
         """
-        path = self.folder / "projects" / project / "sites" / f"{name}.json"
         content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
         site = self.open(project, name, content)
-        if told := _unseen(site):  # may take seconds: before anybody has to wait for it
+        if told := _unseen(site):
             raise ModelStoreError(f"site {project}/{name}: {told}")
-        with self._changing, documents.changing(path):
-            before = documents.check_etag(path, if_match, f"{project}/{name}")
+        self._stands(_path("sites", project, name), f"{project}/{name}", if_match)
+        self._check_labels(site)
+        self._check_conditions(site)
+        return Change(site, content, if_match)
+
+    def commit(self, change: Change) -> Site:
+        """Puts what was prepared in force. Raises PreconditionFailed, Unavailable, or ModelStoreError for other labels."""
+        site = change.site
+        with self._changing:
             self._check_labels(site)
-            self._check_conditions(site)
-            files.replace(path, content)
-            site = self._stood(site, {})
-            self._sites = {**self._sites, (project, name): site}
-        return site, before
+            tag = self.documents.swap(_path("sites", site.project, site.name), change.content, change.before)
+            text = self._now(_path("standing", site.project, site.name)) or _NO_STANDING
+            site = self._stood(replace(site, etag=tag), text, {})
+            self._sites = {**self._sites, (site.project, site.name): site}
+        return site
+
+    def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
+        """`prepare` and `commit`; the site, and the etag that it replaced."""
+        return self.commit(self.prepare(project, name, document, if_match)), if_match
+
+    def check(self, kind: str, project: str | None, name: str, if_match: str | None) -> None:
+        """Raises PreconditionFailed when a document of a kind is not the one the caller read (None: is there)."""
+        self._stands(KINDS[kind].path(project, name), "/".join(filter(None, (project, name))) or kind, if_match)
+
+    def keep(self, kind: str, project: str | None, name: str, model: BaseModel, if_match: str | None) -> str:
+        """Stores a document of a kind and puts it in force here; its etag. Raises PreconditionFailed, Unavailable."""
+        content = model.model_dump_json(indent=1, exclude_defaults=True).encode()
+        with self._changing:
+            tag = self.documents.swap(KINDS[kind].path(project, name), content, if_match)
+            self._changed(Place(kind, project, name), Entry(model, tag))
+        return tag
+
+    def drop(self, kind: str, project: str | None, name: str, if_match: str) -> None:
+        """Removes a document of a kind. Raises PreconditionFailed, Unavailable."""
+        with self._changing:
+            self.documents.remove(KINDS[kind].path(project, name), if_match)
+            self._changed(Place(kind, project, name), None)
+
+    def _changed(self, place: Place, entry: Entry | None) -> None:
+        self._kept.put(place, entry)
+        self._sites = {at: site.switched(self.off(site.project)) for at, site in self._sites.items()}
+
+    def _stands(self, path: str, told: str, if_match: str | None) -> None:
+        text = self._now(path)
+        if (text.etag if text else None) != if_match:
+            raise PreconditionFailed(
+                f"the document of {told} is {text.etag if text else 'not there yet'} and not {if_match or 'new'}; "
+                "read it again and repeat the change"
+            )
+
+
+_NO_STANDING = Text(b"{}", "")
+
+
+def _path(folder: str, project: str, name: str) -> str:
+    return f"projects/{project}/{folder}/{name}.json"
+
+
+def _placed(texts: dict[str, Text], problems: dict[str, str]) -> dict[Place, Text]:
+    """Each document at its place; what no kind can have is a problem."""
+    placed: dict[Place, Text] = {}
+    for path, text in texts.items():
+        place = kinds.place_of(path)
+        if place is None:
+            if path.startswith("projects/"):
+                problems[path] = f"{path} is of no kind that there is ({_words(kinds.FOLDERS)}); rename its folder"
+        elif kinds.misnamed(place):
+            problems["/".join(filter(None, (place.project, place.name)))] = (
+                f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
+            )
+        else:
+            placed[place] = text
+    return placed
+
+
+def _words(folders: Iterable[str]) -> str:
+    return ", ".join(sorted(folders))
 
 
 def _unseen(site: Site) -> str:

@@ -65,7 +65,7 @@ async def show(request: Request, project: str, site: str) -> Response:
         for of, each, waiting in zip(classes, stored, pending, strict=True)
     ]  # fmt: skip
     return json_reply(
-        {"project": project, "site": site, "mode": found.document.mode, "classes": rows, "unwatched": found.unwatched}
+        {"project": project, "site": site, "mode": found.mode, "classes": rows, "unwatched": found.unwatched}
     )
 
 

@@ -1,0 +1,128 @@
+"""One contract for every store of documents: compare-and-swap, etags that change with the content, what is gone is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from triage.errors import NotFound, PreconditionFailed, Unavailable
+from triage.ports import Documents
+from triage.store.documents import LocalDocuments, etag_of
+
+NAME = "projects/default/queues/review.json"
+ADAPTERS: dict[str, Callable[[Path], Documents]] = {"local": LocalDocuments}
+
+
+@pytest.fixture(params=ADAPTERS)
+def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Documents:
+    opened: Documents = ADAPTERS[request.param](tmp_path / "control")
+    return opened
+
+
+def test_what_was_put_is_read_with_the_etag_that_put_told(documents: Documents) -> None:
+    tag = documents.swap(NAME, b"{}", None)
+    assert tag
+    assert documents.read(NAME) == (b"{}", tag)
+    assert documents.names() == {NAME: tag}
+
+
+def test_a_swap_needs_what_stands(documents: Documents) -> None:
+    first = documents.swap(NAME, b'{"a": 1}', None)
+    second = documents.swap(NAME, b'{"a": 2}', first)
+    assert second != first
+    for stale in (first, None, '"nonsense"'):
+        with pytest.raises(PreconditionFailed, match="; read it again and repeat the change"):
+            documents.swap(NAME, b'{"a": 3}', stale)
+    assert documents.read(NAME) == (b'{"a": 2}', second)
+    with pytest.raises(PreconditionFailed, match="not there"):
+        documents.swap("projects/default/queues/other.json", b"{}", second)
+
+
+def test_what_is_removed_is_gone_and_can_be_made_again(documents: Documents) -> None:
+    tag = documents.swap(NAME, b'{"a": 1}', None)
+    with pytest.raises(PreconditionFailed):
+        documents.remove(NAME, '"nonsense"')
+    documents.remove(NAME, tag)
+    assert documents.names() == {}
+    with pytest.raises(NotFound):
+        documents.read(NAME)
+    with pytest.raises(PreconditionFailed):
+        documents.remove(NAME, tag)
+    with pytest.raises(PreconditionFailed):
+        documents.swap(NAME, b"{}", tag)
+    again = documents.swap(NAME, b'{"a": 2}', None)
+    assert documents.names() == {NAME: again}
+    assert documents.read(NAME)[0] == b'{"a": 2}'
+
+
+def test_names_are_those_that_begin_so(documents: Documents) -> None:
+    for name in ("switch.json", "keys/abc.json", "projects/a/sites/x.json", "projects/ab/sites/y.json"):
+        documents.swap(name, b"{}", None)
+    assert set(documents.names()) == {
+        "switch.json", "keys/abc.json", "projects/a/sites/x.json", "projects/ab/sites/y.json",
+    }  # fmt: skip
+    assert set(documents.names("projects/a/")) == {"projects/a/sites/x.json"}
+    assert documents.names("projects/c/") == {}
+
+
+def test_of_many_that_swap_the_same_etag_one_wins(documents: Documents) -> None:
+    first = documents.swap(NAME, b"{}", None)
+
+    def swap(number: int) -> str | None:
+        try:
+            return documents.swap(NAME, b'{"a": %d}' % number, first)
+        except PreconditionFailed:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        tags = [tag for tag in pool.map(swap, range(16)) if tag]
+    assert len(tags) == 1
+    assert documents.read(NAME)[1] == tags[0]
+
+
+@pytest.mark.parametrize("name", ["", "../a.json", "a/../b.json", "/a.json", ".a.json", "a//b.json", "a", "a b.json"])
+def test_a_name_that_could_leave_the_store_is_refused(documents: Documents, name: str) -> None:
+    for act in (lambda: documents.read(name), lambda: documents.swap(name, b"{}", None)):
+        with pytest.raises(ValueError, match="is no name of a document"):
+            act()
+
+
+def test_a_folder_s_etags_are_of_the_content_and_follow_hands(tmp_path: Path) -> None:
+    documents = LocalDocuments(tmp_path)
+    tag = documents.swap(NAME, b'{"a": 1}', None)
+    assert tag == etag_of(b'{"a": 1}')
+    for content in (b'{"a": 2}', b'{"a": 3}', b'{"a": 2}'):  # within one tick of the clock, and all of one length
+        (tmp_path / NAME).write_bytes(content)
+        assert documents.names() == {NAME: etag_of(content)}
+
+
+def test_what_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = LocalDocuments(tmp_path)
+    tag = documents.swap(NAME, b"{}", None)
+    later = os.stat(tmp_path / NAME).st_ctime_ns + 3_000_000_000
+    monkeypatch.setattr("triage.store.documents.time.time_ns", lambda: later)
+    documents.names()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read again"))
+    assert documents.names() == {NAME: tag}
+
+
+def test_a_folder_that_was_there_and_is_gone_is_away_and_not_empty(tmp_path: Path) -> None:
+    documents = LocalDocuments(tmp_path / "control")
+    assert documents.names() == {}
+    documents.swap("switch.json", b"{}", None)
+    documents.names()
+    (tmp_path / "control").rename(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="mount or restore it"):
+        documents.names()
+
+
+def test_hidden_and_foreign_files_are_no_documents(tmp_path: Path) -> None:
+    for name in (".lock", "audit.key", ".a.json", ".git/a.json", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert LocalDocuments(tmp_path).names() == {}
