@@ -14,8 +14,9 @@ import numpy as np
 
 Route = Literal["automatic", "review", "captured"]
 Answer = Literal["present", "absent", "unsure", "not_assessed"]
-Outcome = Literal["labels", "none_of_these", "unusable", "new_label", "escalated"]
-"""`escalated`: the reviewer leaves the item to an adjudicator."""
+Outcome = Literal["labels", "none_of_these", "unusable", "new_label", "escalated", "undecided"]
+"""`escalated`: the reviewer leaves the item to an adjudicator. `undecided`: the readers did not agree, and there is no
+adjudicator; nobody answers so."""
 Step = Literal["final", "again", "escalate"]
 """What a verdict leads to: it settles the item, another person reads it, or an adjudicator does."""
 CaseState = Literal["", "open", "together", "undecided"]
@@ -52,6 +53,7 @@ class EarlierReading(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = "labels"
     answers: dict[str, Answer] = {}
     note: str = ""
+    new_label: str | None = None
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="prediction", tag_field="kind"):
@@ -125,6 +127,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     id: str
     prediction: str
     revision: int = 1
+    """Of the final that this verdict gives. Each amendment, which keeps the verdict's id, has the next one."""
     project: str
     site: str
     case: str | None = None
@@ -151,7 +154,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     second_reader: bool = True
     """Doubts count only when a second, other reader shares them."""
     corrects: bool = False
-    """The model answered, and people decided otherwise: callers are told so."""
+    """Callers had an answer, the model's or a person's, and people decided otherwise: they are told so."""
     received_at: int | None = None
     """When the image came, microseconds since the epoch."""
     suggestions: tuple[str, ...] = ()
@@ -165,7 +168,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     principal: str = ""
     """Subject that was authenticated, where a program answers for a reviewer it names; empty: the reviewer's own."""
     amends: str = ""
-    """Id of the verdict that this one takes the place of."""
+    """Id of the verdict that this one takes the place of, where it was answered before: its own, with a lower revision."""
     earlier: tuple[EarlierReading, ...] = ()
     """Readings of the same item before this one, oldest first."""
     step: Step = "final"
@@ -179,6 +182,15 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     gold_id: str = ""
     planted: str = ""
     """Of a gold: the wrong label that was suggested first on purpose."""
+    first_doubts: tuple[str, ...] = ()
+    """In a second reading: those of `drawn` that the first reader did not confirm."""
+    answered: tuple[str, ...] = ()
+    """In a recall: the labels that the model had answered."""
+    adjudicated: bool = False
+    """By an adjudicator, whose answer is final."""
+    shows: str = ""
+    """Where another person is to read the image: what is shown beside it, JSON of reasons and suggestions; empty when
+    nothing is."""
 
 
 class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, tag="truth", tag_field="kind"):
@@ -272,7 +284,7 @@ def arrow_schema(table: str) -> Any:
         "answers": pa.map_(text, text), "source": pa.map_(text, text), "detail": pa.map_(text, text),
         "timings_ms": pa.map_(text, pa.float64()),
         "heads": texts, "fires": texts, "absent": texts, "reasons": texts, "suggestions": texts, "drawn": texts,
-        "doubts": texts,
+        "doubts": texts, "first_doubts": texts, "answered": texts,
         "policy": pa.struct([
             ("mode", text), ("suspended", texts), ("always_review", texts),
             ("available", pa.bool_()), ("certified_here", pa.bool_()), ("control_stale", pa.bool_()),
@@ -282,9 +294,10 @@ def arrow_schema(table: str) -> Any:
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
         "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
-        "gold": pa.bool_(), "agreement": pa.bool_(), "hold_s": pa.float64(), "agreed": pa.map_(text, text),
+        "gold": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "agreed": pa.map_(text, text),
         "earlier": pa.list_(pa.struct([
             ("verdict", text), ("reviewer", text), ("outcome", text), ("answers", pa.map_(text, text)), ("note", text),
+            ("new_label", text),
         ])),
     }  # fmt: skip
     if table == "truths":
@@ -328,7 +341,10 @@ def from_row(table: str, row: dict[str, Any]) -> Record:
         if name in values:
             values[name] = np.array(values[name], dtype).tobytes()
     if "earlier" in values:
-        values["earlier"] = [{**each, "answers": dict(each["answers"])} for each in values["earlier"]]
+        values["earlier"] = [
+            {**{name: value for name, value in each.items() if value is not None}, "answers": dict(each["answers"])}
+            for each in values["earlier"]
+        ]
     if "policy" in values:
         values["policy"] = {name: value for name, value in values["policy"].items() if value is not None}
         values["policy"]["audit"] = dict(values["policy"].get("audit", ()))

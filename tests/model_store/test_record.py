@@ -52,8 +52,10 @@ policies = st.builds(
     audit=st.dictionaries(text, share, max_size=3), case=st.sampled_from(["", "open", "together", "undecided"]),
     case_wait_s=st.floats(0, 1e6),
 )  # fmt: skip
-outcomes = st.sampled_from(["labels", "none_of_these", "unusable", "new_label", "escalated"])
-earlier = st.builds(EarlierReading, verdict=text, reviewer=text, outcome=outcomes, answers=answers, note=text)
+outcomes = st.sampled_from(["labels", "none_of_these", "unusable", "new_label", "escalated", "undecided"])
+earlier = st.builds(
+    EarlierReading, verdict=text, reviewer=text, outcome=outcomes, answers=answers, note=text, new_label=maybe
+)
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "predictions": st.builds(
         PredictionRecord, id=text, revision=st.integers(1, 9), project=text, site=text, case=maybe, view=maybe,
@@ -70,13 +72,13 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
         VerdictRecord, id=text, prediction=text, revision=st.integers(1, 9), project=text, site=text, case=maybe,
         queue=text, sha256=text, reviewer=text,
         outcome=outcomes, answers=answers, new_label=maybe,
-        note=text, item=text, purpose=st.sampled_from(["review", "audit", "recall"]), blind=st.booleans(),
+        note=text, item=text, purpose=st.sampled_from(["review", "audit", "recall", "gold"]), blind=st.booleans(),
         reading=st.integers(1, 2), drawn=texts, doubts=texts, corrects=st.booleans(), received_at=st.none() | times,
         suggestions=texts, leased_at=times, shown_at=st.none() | times, at=times,
         gold=st.booleans(), agreement=st.none() | st.booleans(), principal=text, amends=text,
         earlier=st.lists(earlier, max_size=2).map(tuple), step=st.sampled_from(["final", "again", "escalate"]),
         escalate_to=text, agreed=st.none() | answers, agreed_outcome=st.none() | outcomes, hold_s=st.floats(0, 60),
-        gold_id=text, planted=text,
+        gold_id=text, planted=text, first_doubts=texts, answered=texts, adjudicated=st.booleans(), shows=text,
     ),
     "truths": st.builds(TruthRecord, id=text, prediction=text, project=text, answers=answers, source=text, at=times),
     "events": st.builds(

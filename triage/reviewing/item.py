@@ -16,6 +16,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from model_store.record import EarlierReading
+
 Purpose = Literal["review", "audit", "recall", "gold"]
 """review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt.
 gold: the answer is known, and the reviewer is."""
@@ -105,6 +107,13 @@ class Item:
     """Reviewers who are never given this item."""
     answered: tuple[str, ...] = ()
     """In a recall: the labels that the model had answered."""
+    earlier: tuple[EarlierReading, ...] = ()
+    """What others said of it before; told to adjudicators only."""
+    adjudicates: bool = False
+    """Whoever reads it has the last word."""
+    gold_id: str = ""
+    planted: str = ""
+    """In a gold: the wrong label that is suggested first on purpose."""
 
     def __post_init__(self) -> None:
         if not self.prediction:
