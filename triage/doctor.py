@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import tempfile
@@ -17,11 +18,15 @@ from triage.control.opened_site import Site
 from triage.control.sites import Control
 from triage.errors import TriageError
 from triage.index.reviews import RedisReviews
-from triage.journal.segments import nodes, segments
+from triage.journal.reading import Damage, closed, nodes, segments, verify
 from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.settings import Settings
 from triage.store.documents import LocalDocuments
+
+
+_NAMED = 10
+"""Damaged places that are named one by one; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings.append(
         Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
     )
+    findings += await asyncio.to_thread(_damage, there)
     findings += await _redis(settings)
     control = Control(LocalDocuments(settings.data / "control"), Catalog(settings.data, settings.trusted_folder))
     control.poll()
@@ -85,6 +91,19 @@ def _folder(part: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding(part, False, f"{folder} cannot be written ({error.strerror}); free space, or mend its owner")
     return Finding(part, True, f"{folder} is writable and syncs")
+
+
+def _damage(folders: list[Path]) -> list[Finding]:
+    """What of closed segments cannot be read."""
+    told: list[Damage] = []
+    for folder in folders:
+        for path in segments(folder):
+            if closed(path):
+                verify(path, told.append)
+    shown = [Finding("journals", False, str(each)) for each in told[:_NAMED]]
+    if len(told) > _NAMED:
+        shown.append(Finding("journals", False, f"and {len(told) - _NAMED} more damaged places"))
+    return shown
 
 
 async def _redis(settings: Settings) -> list[Finding]:

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     """Folder of models, rules, control documents, and by default blobs and journal."""
     journal: Path | None = None
     blobs: Path | None = None
+    store: str | None = None
+    """Folder or URL of everything that is kept: log, and what is not named apart."""
+    log: str | None = None
+    """Folder or URL of the deployment log."""
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         default_factory=socket.gethostname
     )
@@ -50,8 +54,14 @@ class Settings(BaseSettings):
     control_stale_s: Annotated[float, Field(gt=0)] = 10.0
     lease_s: Annotated[int, Field(ge=1, le=86_400)] = 300
     segment_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**20
+    segment_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """After so long a segment that holds records is closed, so that they reach the archive."""
+    journal_keep_s: Annotated[float, Field(ge=0)] = 7 * 86_400
+    """How long a segment stays here after it is archived and indexed."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 86_400
     """How long answered predictions stay readable through GET and outcomes through the stream."""
+    max_listeners: Annotated[int, Field(ge=1)] = 4096
+    """Programs that listen to outcomes at once."""
     suggestions: Annotated[int, Field(ge=0, le=100)] = 5
     trusted_keys: Path | None = None
     """Folder of the public keys (`*.pem`) of whoever may let rules answer."""
@@ -79,6 +89,11 @@ class Settings(BaseSettings):
     @property
     def journal_folder(self) -> Path:
         return self.journal or self.data / "journal"
+
+    @property
+    def log_place(self) -> str:
+        """Folder or URL of the archive."""
+        return self.log or f"{(self.store or str(self.data)).rstrip('/')}/log"
 
     @property
     def blob_folder(self) -> Path:

@@ -1,12 +1,12 @@
 """The journal: append-only segments of checksummed records, group-committed with fsync. The truth of one gateway.
 
     <folder>/<node>/lock            held while the gateway lives
-    <folder>/<node>/00000001.seg    `SRJ1`, then frames: uint32 length, uint32 CRC-32, MessagePack record
+    <folder>/<node>/00000001.seg    frames, and the seal of a closed segment (frames.py)
 
 Writers share an fsync: whatever arrives while one runs goes into the next. The first I/O error ends acknowledging for good,
-because after a failed fsync nobody knows what is on the disk. A frame that was cut by a crash is never served: segments
-are opened anew at each start, and the last one's torn tail is cut off (and kept beside it as `.cut`: a damaged record looks
-like a torn one, and behind it may lie what was acknowledged).
+because after a failed fsync nobody knows what is on the disk. A segment is sealed when it is full, when it has held records
+for a while, so that they reach the archive, and at close. A frame that was cut by a crash is never served: segments are opened
+anew at each start, and the last one's torn tail is cut off (and kept beside it as `.cut`) before it is sealed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import asyncio
 import fcntl
 import os
 import queue
-import struct
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +25,30 @@ from model_store import record as records
 from model_store.files import make_folder, sync_folder
 from model_store.record import Record
 from triage.errors import JournalBroken, SettingsError
+from triage.journal.frames import FRAME, MAGIC, Summing, frame
+from triage.journal.reading import START, nodes, read, read_frames, read_segment, seal, segments, whole_end
 from triage.ports import Position
 
-MAGIC = b"SRJ1"
-_FRAME = struct.Struct("<II")
-START = Position(0, 0)
+__all__ = ["MAGIC", "START", "SegmentJournal", "nodes", "read", "read_segment", "segments", "settle"]
+SEGMENT_SECONDS = 300.0
 _Entry = tuple[bytes, "asyncio.Future[Position]"]
 
 
 class SegmentJournal:
     """The journal of one node. `start` takes the lock and a writing thread, `close` gives both back."""
 
-    def __init__(self, folder: Path, node: str, segment_bytes: int, observe_fsync: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node: str,
+        segment_bytes: int,
+        observe_fsync: Callable[[float], None],
+        segment_seconds: float = SEGMENT_SECONDS,
+    ) -> None:
         self.folder = folder / node
         self.broken: str | None = None
         self._segment_bytes = segment_bytes
+        self._segment_seconds = segment_seconds
         self._observe_fsync = observe_fsync
         self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._end = START
@@ -69,7 +76,7 @@ class SegmentJournal:
             ) from None
         existing = segments(self.folder)
         if existing:
-            _cut_torn_tail(existing[-1])
+            settle(existing[-1])
         self._open_segment(int(existing[-1].stem) + 1 if existing else 1)
         self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._thread.start()
@@ -82,9 +89,11 @@ class SegmentJournal:
         return await future
 
     def close(self) -> None:
-        """Writes what was handed in, then stops."""
+        """Writes what was handed in, seals the segment, then stops."""
         self._inbox.put(None)
         self._thread.join()
+        if not self.broken:
+            self._seal()
         os.close(self._file)
         os.close(self._lock)
 
@@ -99,9 +108,41 @@ class SegmentJournal:
             os.close(file)
             raise
         self._file, self._end = file, Position(number, len(MAGIC))
+        self._sum = Summing()
+        self._sum.add(MAGIC, 0)
+        self._seal_at: float | None = None
+        """When the segment is sealed though it is not full; None while it holds no record."""
+
+    def _seal(self) -> None:
+        """Nothing may be added to the segment any more. Raises OSError."""
+        _write_all(self._file, self._sum.seal())
+        os.fsync(self._file)
+
+    def _turn(self) -> None:
+        """Seals the segment and opens the next."""
+        full = self._file
+        self._seal()
+        self._open_segment(self._end.segment + 1)
+        os.close(full)
+
+    def _turn_when_due(self) -> None:
+        try:
+            if not self.broken and self._seal_at is not None and time.monotonic() >= self._seal_at:
+                self._turn()
+        except Exception as error:  # as in _commit
+            self.broken = str(error) or type(error).__name__
+
+    def _next(self) -> _Entry | None:
+        """What was handed in next; meanwhile a segment whose time has come is sealed."""
+        while True:
+            left = None if self._seal_at is None or self.broken else max(0.0, self._seal_at - time.monotonic())
+            try:
+                return self._inbox.get(timeout=left)
+            except queue.Empty:
+                self._turn_when_due()
 
     def _write_forever(self) -> None:
-        while (first := self._inbox.get()) is not None:
+        while (first := self._next()) is not None:
             batch, last = [first], False
             while not self._inbox.empty():
                 entry = self._inbox.get()
@@ -119,20 +160,22 @@ class SegmentJournal:
         offset = self._end.offset
         for payload, _ in batch:
             positions.append(Position(self._end.segment, offset))
-            frames += (_FRAME.pack(len(payload), zlib.crc32(payload)), payload)
-            offset += _FRAME.size + len(payload)
+            frames.append(frame(payload))
+            offset += FRAME.size + len(payload)
         try:
             if self.broken:
                 raise OSError(self.broken)
             started = time.perf_counter()
-            _write_all(self._file, b"".join(frames))
+            data = b"".join(frames)
+            _write_all(self._file, data)
             os.fdatasync(self._file)
             self._observe_fsync(time.perf_counter() - started)
+            self._sum.add(data, len(batch))
             self._end = Position(self._end.segment, offset)
-            if offset >= self._segment_bytes:
-                full = self._file
-                self._open_segment(self._end.segment + 1)
-                os.close(full)
+            if self._seal_at is None:
+                self._seal_at = time.monotonic() + self._segment_seconds
+            if offset >= self._segment_bytes or time.monotonic() >= self._seal_at:
+                self._turn()
         except Exception as error:  # whatever it was, nothing more can be promised
             self.broken = str(error) or type(error).__name__
             failed = JournalBroken(f"the journal cannot be written ({error}); mend the disk and restart the gateway")
@@ -164,55 +207,26 @@ def _write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def segments(node_folder: Path) -> list[Path]:
-    """The segments of one node, oldest first."""
-    return sorted(node_folder.glob("*.seg"))
-
-
-def nodes(folder: Path) -> list[Path]:
-    """The node folders of a journal folder."""
-    return sorted(path for path in folder.glob("*") if segments(path))
-
-
-def read_segment(path: Path, offset: int = 0) -> Iterator[tuple[Position, Record]]:
-    """Records from a byte offset on, each with where it begins; ends at the first frame that is not whole."""
-    number = int(path.stem)
-    for at, payload in _frames(path, offset):
-        yield Position(number, at), records.decode(payload)
-
-
-def _frames(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Whole frames, each with the byte where it begins."""
-    with path.open("rb") as stream:
-        if stream.read(len(MAGIC)) != MAGIC:
-            return
-        stream.seek(max(offset, len(MAGIC)))
-        while True:
-            at = stream.tell()
-            head = stream.read(_FRAME.size)
-            if len(head) < _FRAME.size:
-                return
-            length, checksum = _FRAME.unpack(head)
-            payload = stream.read(length)
-            if len(payload) < length or zlib.crc32(payload) != checksum:
-                return
-            yield at, payload
-
-
-def read(node_folder: Path, since: Position = START) -> Iterator[tuple[Position, Record]]:
-    """Every record of a node from a position on, oldest first."""
-    for path in segments(node_folder):
-        if int(path.stem) >= since.segment:
-            yield from read_segment(path, since.offset if int(path.stem) == since.segment else 0)
-
-
-def _cut_torn_tail(path: Path) -> None:
-    end = len(MAGIC)
-    for at, payload in _frames(path):
-        end = at + _FRAME.size + len(payload)
-    if path.stat().st_size > end:
-        with path.open("r+b") as stream:
-            stream.seek(end)
-            path.with_suffix(".cut").write_bytes(stream.read())
+def settle(path: Path) -> None:
+    """Cuts the torn tail of a segment that its writer did not close, and seals it. The caller holds the node's lock."""
+    if seal(path) is not None:
+        return
+    with path.open("r+b") as stream:
+        if stream.read(len(MAGIC)) in (MAGIC[:length] for length in range(len(MAGIC))):
+            stream.seek(0)  # its beginning was not written whole, so that it holds nothing
+            stream.write(MAGIC)
+            stream.flush()
+    end, total = whole_end(path), Summing()
+    with path.open("r+b") as stream:
+        stream.seek(end)
+        if torn := stream.read():
+            path.with_suffix(".cut").write_bytes(torn)
             stream.truncate(end)
-            os.fsync(stream.fileno())
+        stream.seek(0)
+        while piece := stream.read(1 << 20):
+            total.add(piece, 0)
+        total.records = sum(1 for _ in read_frames(path, 0, lambda damage: None))
+        stream.write(total.seal())
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(path.parent)
