@@ -24,7 +24,6 @@ from triage.ports import Classifier
 from triage.settings import Settings
 from triage.store.documents import LocalDocuments
 
-
 _NAMED = 10
 """Damaged places that are named one by one; more are counted."""
 
