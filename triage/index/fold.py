@@ -14,7 +14,7 @@ import msgspec
 
 from model_store.errors import ModelStoreError
 from model_store.labels import LabelSchema
-from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord, encode
+from model_store.record import EventRecord, PredictionRecord, Record, TruthRecord, VerdictRecord, encode
 from model_store.rules import Rules
 from triage import answers
 from triage.answers import Told
@@ -22,6 +22,7 @@ from triage.control.catalog import Catalog
 from triage.index.audit_fold import AuditIndex
 from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
+from triage.index.truths import put_truth
 from triage.promise.audits import BONUS_S
 from triage.reviewing.item import Item, queue_of, score
 
@@ -74,6 +75,8 @@ class Index:
             if second is not None:
                 await self._reviews.enqueue(record.queue, second, _place(second))
             return
+        if isinstance(record, TruthRecord):
+            await put_truth(self._reviews, record, self._retention_s)
         if isinstance(record, EventRecord) and record.name == CLOSED:
             await self._cases.closed(record)
         if not isinstance(record, PredictionRecord):
@@ -84,7 +87,9 @@ class Index:
         if record.route == "review":
             assert record.queue is not None
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
-            await self._reviews.enqueue(record.queue, told.item, _place(told.item), retry, told.view, record.revision)
+            await self._reviews.enqueue(
+                record.queue, told.item, _place(told.item), retry, told.view, record.revision, record.caller
+            )
             return
         if not _withdraws(record):
             await self._put_view(record, told)
@@ -93,7 +98,9 @@ class Index:
 
     async def _put_view(self, record: PredictionRecord, told: Told) -> None:
         blob, revision = told.item.blob, record.revision
-        await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision)
+        await self._reviews.put_view(
+            record.id, told.view, blob, told.final, self._retention_s, revision, record.caller
+        )
 
     async def _close_by_people(self, verdict: VerdictRecord) -> None:
         """A caller hears of the verdict that it waits for, and of one that decides otherwise than the model had answered; of

@@ -3,7 +3,10 @@
     sr:{<queue>}:waiting    sorted set, item -> score        sr:{<queue>}:item:<id>  hash: state, body, lease, payload
     sr:{<queue>}:leases     sorted set, item -> expiry ms    sr:{<queue>}:outcomes   stream
     sr:{<queue>}:retry      set: items the returning model may take back
-    sr:view:<id>            hash: view and its revision, the blob's key, final state and its rank
+    sr:truths:<id>          hash: what callers say was right (truths.py)
+    sr:key:<hash>           what an Idempotency-Key stands for (calling/keyed.py)
+    sr:view:<id>            hash: view and its revision, the blob's key, final state and its rank, who sent it
+    sr:finals               channel: the view's key, when somebody may wait for what has come
     sr:checkpoint:<node>    how far that node's journal is indexed     sr:epoch  changes when the index was lost
 
 Every change of an item is one script in `lua/`; times are the server's own, so gateways' clocks do not matter.
@@ -53,11 +56,12 @@ class RedisReviews:
         await self._lane.close()
 
     async def enqueue(
-        self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1
-    ) -> None:
+        self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
+        caller: str = "",
+    ) -> None:  # fmt: skip
         """Puts an item in the queue unless it is known already; and the view of a prediction that waits for it, if given,
         where GET finds it."""
-        shown = [_view(item.prediction, view, item.blob, revision)] if view else []
+        shown = [_view(item.prediction, view, item.blob, revision, caller=caller)] if view else []
         await self.run(
             script(
                 "enqueue", [key(queue, "waiting"), _item(queue, item.id), key(queue, "retry")],
@@ -68,10 +72,11 @@ class RedisReviews:
         )  # fmt: skip
 
     async def put_view(
-        self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int, revision: int = 1
-    ) -> None:
+        self, item: str, view: bytes, blob: str, final: bytes | None, retention_s: int, revision: int = 1,
+        caller: str = "",
+    ) -> None:  # fmt: skip
         """The view of a prediction that no person is asked about, or is asked no more."""
-        await self.run(_view(item, view, blob, revision, final or b"", revision, retention_s))
+        await self.run(_view(item, view, blob, revision, final or b"", revision, retention_s, caller))
 
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
         """View, final state if there is one, blob key. Raises NotFound."""
@@ -79,6 +84,10 @@ class RedisReviews:
         if view is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
         return view, final, blob.decode()
+
+    async def caller(self, item: str) -> str:
+        """Subject of whoever sent the image; empty where it is not known."""
+        return ((await self.run(("HGET", f"sr:view:{item}", "caller")))[0] or b"").decode()
 
     async def item_state(self, queue: str, item: str) -> str | None:
         state = (await self.run(("HGET", _item(queue, item), "state")))[0]
@@ -272,9 +281,10 @@ def script(name: str, keys: Sequence[str], *arguments: Any) -> Command:
 
 
 def _view(
-    item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = ""
-) -> Command:
-    return script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s)
+    item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = "",
+    caller: str = "",
+) -> Command:  # fmt: skip
+    return script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s, caller)
 
 
 def _flat(pairs: Any) -> list[Any]:

@@ -1,0 +1,100 @@
+"""Who waits for an answer is told when it is there: one subscription a gateway, however many wait.
+
+Redis publishes each final that comes to a prediction which had none (lua/view.lua). A message may be lost, and Redis may be
+away; so what is waited for is also looked up now and then, all of it in few round trips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from triage.errors import IndexAway
+from triage.index.reviews import RedisReviews
+
+CHANNEL = "sr:finals"
+_SUBSCRIBED_S, _ALONE_S = 2.0, 0.25
+"""Between looks, while the subscription stands and while it does not."""
+_AT_ONCE = 500
+"""Looked up in one round trip."""
+
+
+class Finals:
+    """`run` is its background task."""
+
+    def __init__(self, url: str, timeout_s: float, reviews: RedisReviews) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._reviews = reviews
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._subscribed = False
+
+    @contextlib.contextmanager
+    def watched(self, prediction_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when there may be something new of this prediction. Look after it was begun, or miss some."""
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(prediction_id, set())
+        waiting.add(event)
+        try:
+            yield event
+        finally:
+            waiting.discard(event)
+            if not waiting:
+                self._waiting.pop(prediction_id, None)
+
+    def wake(self, prediction_id: str | None = None) -> None:
+        """Sets the events of one prediction, or everybody's."""
+        chosen = self._waiting.values() if prediction_id is None else [self._waiting.get(prediction_id, set())]
+        for events in list(chosen):
+            for event in events:
+                event.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until the gateway stops, when everybody is woken."""
+        tasks = [asyncio.create_task(each) for each in (self._listen(), self._look())]
+        try:
+            await stopping.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.wake()
+
+    async def _listen(self) -> None:
+        while True:
+            client = Redis.from_url(self._url, socket_connect_timeout=self._timeout_s, protocol=2)
+            try:
+                async with client, client.pubsub() as channel:
+                    await channel.subscribe(CHANNEL)
+                    while True:
+                        message = await channel.get_message(timeout=5)
+                        if message is not None and message["type"] == "subscribe":
+                            self._subscribed = True
+                        elif message is not None:
+                            self.wake(message["data"].decode().rpartition(":")[2])
+            except (RedisError, OSError):
+                await asyncio.sleep(_ALONE_S)
+            finally:
+                self._subscribed = False
+
+    async def _look(self) -> None:
+        """In case a message was lost."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(_ALONE_S)
+            if self._subscribed and time.monotonic() - last < _SUBSCRIBED_S:
+                continue
+            last = time.monotonic()
+            names = iter(list(self._waiting))
+            with contextlib.suppress(IndexAway):
+                while batch := list(islice(names, _AT_ONCE)):
+                    there = await self._reviews.run(*(("HEXISTS", f"sr:view:{name}", "final") for name in batch))
+                    for name, final in zip(batch, there, strict=True):
+                        if final:
+                            self.wake(name)
