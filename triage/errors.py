@@ -11,15 +11,19 @@ TriageError                       detail says what is wrong and what to do
 ├── NotAnImage            415     a body kind that is not taken
 ├── Invalid               422     a well-formed request that contradicts labels, rules or limits
 ├── Busy                  429     more work in flight than is allowed; Retry-After
+│   └── TooOften                  one key, or one stranger, asks more often than it may
 └── Unavailable           503     a part the answer needs is away; Retry-After
     ├── JournalBroken             the journal could not be written: nothing is acknowledged any more
     ├── IndexAway                 Redis does not answer
+    ├── IssuerAway                the OpenID provider does not answer, and this token is new
     └── ClassifierUnavailable     the model does not answer (never leaves the service: the image goes to a person)
         └── ImageFailed           the model answers, but fails on this image
 SettingsError                     a setting names something impossible; ends the process with one line
 """
 
 from __future__ import annotations
+
+import math
 
 
 class TriageError(Exception):
@@ -69,6 +73,15 @@ class Busy(TriageError):
     retry_after = 1
 
 
+class TooOften(Busy):
+    title = "Too many requests"
+
+    def __init__(self, detail: str, seconds: float) -> None:
+        """`seconds` until the next one may pass."""
+        super().__init__(detail)
+        self.retry_after = max(1, math.ceil(seconds))
+
+
 class Unavailable(TriageError):
     status, title = 503, "A part of the service is away"
     retry_after = 2
@@ -80,6 +93,10 @@ class JournalBroken(Unavailable):
 
 class IndexAway(Unavailable):
     title = "The index is away"
+
+
+class IssuerAway(Unavailable):
+    title = "The OpenID provider is away"
 
 
 class ClassifierUnavailable(Unavailable):

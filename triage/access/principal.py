@@ -35,6 +35,8 @@ class Principal:
     """Prefix of the key that was shown; empty for people."""
     names_reviewers: bool = False
     """A program that leases and answers for people it names."""
+    rate: float | None = None
+    """Requests a second at each gateway, where that is not the setting's."""
 
     def may(self, permission: Permission, project: str | None = None, site: str | None = None) -> bool:
         return any(permission in ROLES[grant.role] and grant.covers(project, site) for grant in self.grants)
@@ -50,7 +52,10 @@ def _in(name: str, names: frozenset[str]) -> bool:
     return EVERYTHING in names or name in names
 
 
-LOCAL = Principal(
-    "local", (Grant("admin"), Grant("caller"), Grant("reviewer"), Grant("adjudicator")), names_reviewers=True
-)
+_ALL = (Grant("admin"), Grant("caller"), Grant("reviewer"), Grant("adjudicator"))
+LOCAL = Principal("local", _ALL, names_reviewers=True)
 """Whoever calls a gateway that listens on this machine only and has no keys yet."""
+DEVELOPMENT = Principal("development", _ALL, names_reviewers=True)
+"""Whoever shows the development key to a gateway that listens on this machine only."""
+FIRST = Principal("first-admin", (Grant("admin"),))
+"""Whoever shows the key whose digest is in the settings: they make the keys that others use."""
