@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import time
+from dataclasses import dataclass, field
 
-import aiohttp
 import msgspec
+from prometheus_client import Gauge
 
 from model_store import errors as image_errors
 from model_store import prediction as wire
@@ -14,6 +14,7 @@ from model_store.bundle import Bundle
 from model_store.errors import ImageError, ReplyError, UnusableImage
 from model_store.prediction import Prediction
 from triage.classifier.breaker import Breaker
+from triage.classifier.connections import Connections
 from triage.errors import ClassifierUnavailable, ImageFailed
 from triage.metrics import Metrics
 
@@ -22,7 +23,20 @@ _BY_STATUS = {
     for kind in (image_errors.EmptyImage, image_errors.ImageTooLarge, image_errors.FormatNotAllowed, UnusableImage)
 }
 
-_IN_ONE = 2**20
+
+@dataclass
+class _Asked:
+    """What is known of one model, made once: its path, its breaker, and what was last said of it."""
+
+    path: bytes
+    gauge: Gauge
+    up: bool | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+
+    def is_up(self, up: bool) -> None:
+        if up is not self.up:
+            self.up = up
+            self.gauge.set(up)
 
 
 class TorchServeClassifier:
@@ -30,62 +44,53 @@ class TorchServeClassifier:
 
     def __init__(self, url: str, timeout_s: float, connections: int, metrics: Metrics) -> None:
         self._url = url.rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._connections = connections
+        self._timeout_s = timeout_s
         self._metrics = metrics
-        self._session: aiohttp.ClientSession | None = None
-        self._breakers: dict[str, Breaker] = {}
+        self._connections = Connections(self._url, connections)
+        self._models: dict[str, _Asked] = {}
 
     async def classify(self, image: bytes, model: Bundle) -> Prediction:
         name = f"{model.manifest.name}/{model.manifest.version}"
-        breaker = self._breakers.setdefault(name, Breaker())
+        asked = self._models.get(name) or self._known(name)
+        breaker = asked.breaker
         if not breaker.admits(time.monotonic()):
             raise ClassifierUnavailable(f"the model {name} did not answer lately and is tried again each second")
         try:
-            prediction = await self._ask(image, name)
+            prediction = await self._ask(image, asked.path)
         except (ImageError, ImageFailed):
             breaker.succeeded()  # it answers, though not with scores
             raise
         except ClassifierUnavailable:
             breaker.failed(time.monotonic())
-            self._metrics.classifier_up.labels(name).set(0)
+            asked.is_up(False)
             raise
         breaker.succeeded()
-        self._metrics.classifier_up.labels(name).set(1)
+        asked.is_up(True)
         return prediction
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._connections.close()
 
-    async def _ask(self, image: bytes, name: str) -> Prediction:
-        if self._session is None:  # a session belongs to the running loop
-            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
+    def _known(self, name: str) -> _Asked:
+        return self._models.setdefault(
+            name, _Asked(f"/predictions/{name}".encode(), self._metrics.classifier_up.labels(name))
+        )
+
+    async def _ask(self, image: bytes, path: bytes) -> Prediction:
         try:
-            async with self._session.post(
-                f"{self._url}/predictions/{name}",
-                data=_body(image),
-                headers={"Content-Type": "application/octet-stream"},
-            ) as reply:
-                body = await reply.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reply = await self._connections.post(path, image, self._timeout_s)
+        except OSError as error:
             raise ClassifierUnavailable(f"{self._url} does not answer ({type(error).__name__})") from error
         if reply.status == 200:
             try:
-                return wire.decode(body)
+                return wire.decode(reply.body)
             except ReplyError as error:
                 raise ClassifierUnavailable(f"{self._url}: {error}") from error
-        if reply.headers.get("Content-Type", "").startswith("application/problem+json"):  # our handler's own words
+        if reply.kind.startswith("application/problem+json"):  # our handler's own words
             if reply.status in _BY_STATUS:
-                raise _BY_STATUS[reply.status](_detail(body))
-            raise ImageFailed(_detail(body))
+                raise _BY_STATUS[reply.status](_detail(reply.body))
+            raise ImageFailed(_detail(reply.body))
         raise ClassifierUnavailable(f"{self._url} answered {reply.status}")
-
-
-def _body(image: bytes) -> bytes | io.BytesIO:
-    """Large bodies are written in parts: in one they would hold the event loop up."""
-    return image if len(image) < _IN_ONE else io.BytesIO(image)
 
 
 def _detail(body: bytes) -> str:
