@@ -22,7 +22,7 @@ from model_store.decision import decide
 from model_store.errors import ImageError
 from model_store.prediction import Prediction
 from model_store.record import CaseState, EventRecord, PolicySnapshot, PredictionRecord
-from triage import answers, policy
+from triage import answers, policy, tracing
 from triage.control.opened_site import Site
 from triage.control.sites import Control
 from triage.errors import ClassifierUnavailable, IndexAway, Invalid, NotFound
@@ -45,6 +45,25 @@ class Request:
     view: str | None = None
     role: Literal["current", "prior"] = "current"
     source: dict[str, str] | None = None
+    caller: str = ""
+    """Subject of whoever sent it."""
+    trace: str = ""
+    """W3C trace id."""
+    person: str = ""
+    """Keyed hash of whom the image is of."""
+    prediction_id: str = ""
+    """Known before, where the caller named an idempotency key."""
+    deadline: float | None = None
+    """Moment of `time.monotonic()` after which the caller does not wait: the model is not waited for any longer either."""
+    origin: Literal["http", "v2", "backfill"] = "http"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What became of one image."""
+
+    record: PredictionRecord
+    told: answers.Told
 
 
 class Intake:
@@ -66,16 +85,22 @@ class Intake:
 
     async def predict(self, image: bytes, request: Request) -> bytes:
         """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
+        return (await self.read(image, request)).told.reply()
+
+    async def read(self, image: bytes, request: Request) -> Read:
+        """The prediction, recorded. Raises ImageError, NotFound, Invalid, Unavailable."""
         site = self._control.site(request.project, request.site)
         if site.document.cases and request.case:
             await self._room(site, request.case, site.document.cases.max_images)
-        prediction_id, received_at = new_id(), now_us()
+        prediction_id, received_at = request.prediction_id or new_id(), now_us()
         clock = _Stages(self._metrics)
         try:
             header = decoder.probe(image, site.image)
             sha256 = hashlib.sha256(image).hexdigest()
             clock.mark("receive")
-            scores = await self._store_and_classify(f"{site.project}/{site.name}/{sha256}", image, site)
+            scores = await self._store_and_classify(
+                f"{site.project}/{site.name}/{sha256}", image, site, request.deadline
+            )
         except ImageError as error:
             await self._refuse(prediction_id, request, error, received_at)
             raise
@@ -85,7 +110,8 @@ class Intake:
                 id=prediction_id, project=site.project, site=site.name, case=request.case, view=request.view,
                 role=request.role, received_at=received_at, sha256=sha256, size=len(image), format=header.format,
                 width=header.width, height=header.height, source=request.source or {}, code=VERSION,
-                route="review", policy=PolicySnapshot(mode=site.mode),
+                route="review", policy=PolicySnapshot(mode=site.mode), caller=request.caller, trace=request.trace,
+                person=request.person, origin=request.origin,
             ),
             site, scores, control_stale=self._control.age > self._stale_s, audit_key=self._audit_key,
             case="open" if site.document.cases and request.case else "",
@@ -95,7 +121,7 @@ class Intake:
         told = answers.told(record, site.labels, site.rules, self._suggestions)
         await self._recorder.record(record, told)
         self.count(record)
-        return told.reply()
+        return Read(record, told)
 
     async def _room(self, site: Site, case: str, most: int) -> None:
         """Raises Invalid when a case has as many images as it may."""
@@ -124,11 +150,13 @@ class Intake:
         self.count(again)
         return _with(again, revision=record.revision + 1, queue=record.queue, code=VERSION)
 
-    async def _store_and_classify(self, key: str, image: bytes, site: Site) -> Prediction | None:
+    async def _store_and_classify(
+        self, key: str, image: bytes, site: Site, deadline: float | None
+    ) -> Prediction | None:
         """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
         put = asyncio.create_task(self._put(key, image))
         try:
-            scores = await self._classify(image, site)
+            scores = await self._classify(image, site, deadline)
         except ImageError:
             # Nobody else's image either: whoever sends these bytes is refused. After any other error the blob stays, since
             # a request that sent the same bytes at the same time may have been promised it.
@@ -144,12 +172,13 @@ class Intake:
         self._metrics.stage("blob", time.perf_counter() - started)
         return new
 
-    async def _classify(self, image: bytes, site: Site) -> Prediction | None:
+    async def _classify(self, image: bytes, site: Site, deadline: float | None) -> Prediction | None:
         if site.bundle is not None:
-            try:
-                return await self._classifier.classify(image, site.bundle)
-            except ClassifierUnavailable:
-                pass
+            # A caller whose time is up is told that a person is asked; what it sent is never dropped for that.
+            left = None if deadline is None else deadline - time.monotonic()
+            with contextlib.suppress(ClassifierUnavailable, TimeoutError):
+                async with asyncio.timeout(left):
+                    return await self._classifier.classify(image, site.bundle)
         # Nobody has read the pixels yet, and a person cannot review an image that does not open.
         await asyncio.to_thread(decoder.decode, image, site.image)
         return None
@@ -159,7 +188,7 @@ class Intake:
         await self._recorder.record(
             EventRecord(
                 id=prediction_id, name="refused", project=request.project, site=request.site,
-                subject=request.case or "", detail={"code": error.code, "why": str(error)}, at=at,
+                subject=request.case or "", actor=request.caller, detail={"code": error.code, "why": str(error)}, at=at,
             )
         )  # fmt: skip
 
@@ -272,6 +301,7 @@ class _Stages:
     def mark(self, stage: Stage) -> None:
         now = time.perf_counter()
         self._metrics.stage(stage, now - self._last)
+        tracing.stage(stage, now - self._last)
         self._stages[stage] = round(1e3 * (now - self._last), 3)
         self._last = now
 

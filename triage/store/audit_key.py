@@ -15,18 +15,20 @@ _BYTES = 32
 
 def audit_key(control: Path) -> bytes:
     """The key in a control folder; whoever comes first makes it, for its owner's eyes only. Raises SettingsError."""
-    path = control / NAME
+    return secret(control / NAME, "which draws the audits", "to draw anew")
+
+
+def secret(path: Path, purpose: str, anew: str) -> bytes:
+    """32 random bytes in a file that the first who asks makes. Raises SettingsError."""
     try:
         if not path.exists():
             create_once(path, (secrets.token_hex(_BYTES) + "\n").encode(), 0o600)
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
-        raise SettingsError(
-            f"{path}, which draws the audits, cannot be used: {why}; mend its owner or restore it"
-        ) from None
+        raise SettingsError(f"{path}, {purpose}, cannot be used: {why}; mend its owner or restore it") from None
     if not re.fullmatch(f"[0-9a-f]{{{2 * _BYTES}}}", text):
         raise SettingsError(
-            f"{path}, which draws the audits, does not hold {2 * _BYTES} hex digits; restore it, or remove it to draw anew"
+            f"{path}, {purpose}, does not hold {2 * _BYTES} hex digits; restore it, or remove it {anew}"
         )
     return bytes.fromhex(text)
