@@ -328,14 +328,15 @@ def to_row(record: Record) -> dict[str, Any]:
 def from_row(table: str, row: dict[str, Any]) -> Record:
     """The record in a row that came out of Parquet through `Table.to_pylist()`.
 
-    A field that is missing or null (a column from after the row was written) takes its default.
+    A field that is missing or null (a column from after the row was written) takes its default. Times may be microseconds,
+    too, and vectors numpy arrays.
     """
     values = {name: value for name, value in row.items() if value is not None}
     for name in ("answers", "source", "detail", "timings_ms", "agreed"):
         if isinstance(values.get(name), list):
             values[name] = dict(values[name])
     for name in ("received_at", "at", "leased_at", "shown_at"):
-        if name in values:
+        if name in values and not isinstance(values[name], int):
             values[name] = (values[name] - _EPOCH) // datetime.timedelta(microseconds=1)
     for name, dtype in (("probability", "<f4"), ("embedding", "<f2")):
         if name in values:

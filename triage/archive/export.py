@@ -1,46 +1,45 @@
-"""Journal -> Parquet: `<out>/<table>/date=YYYY-MM-DD/<node>-<segment>.parquet`.
+"""Journals and archive -> Parquet in a folder: `<out>/<table>/date=YYYY-MM-DD/<node>-<segment>.parquet`.
 
-Names and contents follow from the journal alone, so exporting twice writes the same files. A segment still being written is
-exported as far as it goes. A record that stands twice in the journal, as a verdict may whose gateway died, is exported once.
+Names and contents follow from the journals alone, so exporting twice writes the same files. A segment still being written is
+exported as far as it goes. A record that stands twice, as a verdict may whose gateway died, is exported once. In memory are a
+few thousand rows, and one file of the archive.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections import defaultdict
 from pathlib import Path
 
-from model_store.record import TABLES, PredictionRecord, Record, arrow_schema, table_of, to_row
-from triage.journal.segments import nodes, read_segment, segments
+from model_store import files
+from model_store.record import TABLES, table_of
+from triage.archive.history import History, Part
+from triage.archive.layout import File, date_of
+from triage.archive.seen import Seen, identity
+from triage.archive.tables import TableWriter
+from triage.journal.reading import Told, to_the_log
+from triage.store.places import open_objects
 
 
-def export(journal_folder: Path, out: Path) -> dict[str, int]:
-    """Rows written per table."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def export(journal_folder: Path, out: Path, log: str | None = None, told: Told = to_the_log) -> dict[str, int]:
+    """Rows written per table. `log` is the folder or URL of the archive, for what lies in no journal here any more."""
     written = dict.fromkeys(TABLES, 0)
-    seen: set[tuple[str, str, int]] = set()
-    for node in nodes(journal_folder):
-        for segment in segments(node):
-            parts: dict[tuple[str, str], list[Record]] = defaultdict(list)
-            for _, record in read_segment(segment):
-                table = table_of(record)
-                key = (table, record.id, getattr(record, "revision", 1))
-                if key not in seen:
-                    seen.add(key)
-                    parts[table, _date(record)].append(record)
-            for (table, date), records in sorted(parts.items()):
-                folder = out / table / f"date={date}"
-                folder.mkdir(parents=True, exist_ok=True)
-                rows = pa.Table.from_pylist([to_row(record) for record in records], arrow_schema(table))
-                partial = folder / f".{node.name}-{segment.stem}.partial"
-                pq.write_table(rows, partial, compression="zstd")
-                partial.rename(folder / f"{node.name}-{segment.stem}.parquet")
-                written[table] += len(records)
+    history = History(open_objects(log or journal_folder / "no archive"), journal_folder, told)
+    with Seen() as seen:
+        for part in history.parts():
+            for table, rows in _export(history, part, out, seen).items():
+                written[table] += rows
     return written
 
 
-def _date(record: Record) -> str:
-    at = record.received_at if isinstance(record, PredictionRecord) else record.at
-    return datetime.datetime.fromtimestamp(at / 1e6, datetime.UTC).date().isoformat()
+def _export(history: History, part: Part, out: Path, seen: Seen) -> dict[str, int]:
+    writers: dict[File, TableWriter] = {}
+    for _, record in history.read(part):
+        if seen.add(identity(record)):
+            file = File(table_of(record), date_of(record), part.name)
+            if file not in writers:
+                writers[file] = TableWriter(file.table)
+            writers[file].add(record)
+    rows = dict.fromkeys(TABLES, 0)
+    for file, writer in sorted(writers.items()):
+        files.replace(out / file.name, writer.close())
+        rows[file.table] += writer.rows
+    return rows

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from model_store.record import PredictionRecord, Record
 from triage.control.catalog import Catalog
 from triage.errors import NotFound
-from triage.ids import now_us
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.journal.segments import nodes, read
@@ -30,7 +29,7 @@ async def recover(settings: Settings) -> dict[str, int]:
     try:
         total = await index.replay(records)
         queues = {record.queue for record in records() if isinstance(record, PredictionRecord) and record.queue}
-        stats = [await reviews.stats(queue, now_us()) for queue in sorted(queues)]
+        stats = [await reviews.stats(queue) for queue in sorted(queues)]
     finally:
         await reviews.close()
     return {
