@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import time
 from dataclasses import dataclass
@@ -154,7 +155,8 @@ class Intake:
         self, key: str, image: bytes, site: Site, deadline: float | None
     ) -> Prediction | None:
         """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
-        put = asyncio.create_task(self._put(key, image))
+        put = self._blobs.put(key, image)
+        put.add_done_callback(functools.partial(self._stored, time.perf_counter()))
         try:
             scores = await self._classify(image, site, deadline)
         except ImageError:
@@ -166,11 +168,10 @@ class Intake:
         await put
         return scores
 
-    async def _put(self, key: str, image: bytes) -> bool:
-        started = time.perf_counter()
-        new = await self._blobs.put(key, image)
-        self._metrics.stage("blob", time.perf_counter() - started)
-        return new
+    def _stored(self, started: float, put: asyncio.Future[bool]) -> None:
+        # Whoever was cancelled does not ask for the error any more.
+        if not put.cancelled() and put.exception() is None:
+            self._metrics.stage("blob", time.perf_counter() - started)
 
     async def _classify(self, image: bytes, site: Site, deadline: float | None) -> Prediction | None:
         if site.bundle is not None:

@@ -5,6 +5,7 @@ The queue and the control documents have one implementation each, and so no prot
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple, Protocol
 
 from model_store.bundle import Bundle
@@ -24,8 +25,8 @@ class Classifier(Protocol):
 class Blobs(Protocol):
     """Content-addressed images under `<project>/<site>/<sha256>`."""
 
-    async def put(self, key: str, data: bytes) -> bool:
-        """Durable when it returns; True when the key was new."""
+    def put(self, key: str, data: bytes) -> asyncio.Future[bool]:
+        """Begins at once; durable when it is done, and then True when the key was new. Cancelling it takes nothing back."""
 
     async def get(self, key: str) -> bytes:
         """Raises NotFound."""

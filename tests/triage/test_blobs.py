@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_store.files import sync_folder
+from tests.services import eventually
 from triage.errors import NotFound, Unavailable
 from triage.ports import Blobs
+from triage.store import naming
 from triage.store.blobs import LocalBlobs
 
 ADAPTERS: dict[str, Callable[[Path], LocalBlobs]] = {"local": LocalBlobs}
@@ -38,7 +42,7 @@ async def test_a_second_put_is_not_new(blobs: Blobs) -> None:
 
 async def test_many_at_once_leave_one_whole_blob(blobs: Blobs) -> None:
     content = os.urandom(300_000)
-    assert any(await asyncio.gather(*(blobs.put(KEY, content) for _ in range(16))))
+    assert any(await asyncio.gather(*[blobs.put(KEY, content) for _ in range(16)]))
     assert await blobs.get(KEY) == content
 
 
@@ -89,3 +93,58 @@ async def test_nothing_partial_stays_beside_a_blob(tmp_path: Path) -> None:
     await blobs.put(KEY, b"content")
     blobs.close()
     assert {f"default/default/{name}" for name in os.listdir(tmp_path / "default/default")} == {KEY}
+
+
+async def test_names_share_a_sync_and_none_is_told_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sync is held: what is put meanwhile waits for the next, which serves all of it."""
+    blobs = LocalBlobs(tmp_path)
+    assert await blobs.put("p/s/first", b"content")
+    loop, reached, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    synced: list[set[str]] = []
+
+    def held(folder: str) -> None:
+        seen = {name for name in os.listdir(folder) if not name.startswith(".")}
+        if not synced:
+            loop.call_soon_threadsafe(reached.set)
+            assert go.wait(30)
+        sync_folder(folder)
+        synced.append(seen)
+
+    monkeypatch.setattr(naming, "sync_folder", held)
+    leader = blobs.put("p/s/leader", b"content")
+    await reached.wait()
+    others = [blobs.put(f"p/s/{number}", b"content") for number in range(20)]
+    await asyncio.to_thread(eventually, lambda: len(os.listdir(tmp_path / "p/s")) == 22)
+    assert not leader.done()
+    assert not any(other.done() for other in others)
+    go.set()
+    assert await asyncio.gather(leader, *others) == [True] * 21
+    assert {str(number) for number in range(20)} <= synced[-1]
+    assert len(synced) < 21
+    blobs.close()
+
+
+async def test_a_folder_that_cannot_be_synced_fails_its_own_puts_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+
+    def ill(folder: str) -> None:
+        if folder.endswith("/ill"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync_folder(folder)
+
+    monkeypatch.setattr(naming, "sync_folder", ill)
+    results = await asyncio.gather(
+        *[blobs.put(f"p/{site}/{number}", b"x") for number in range(8) for site in ("ill", "well")],
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [Unavailable, bool] * 8
+    blobs.close()
+
+
+async def test_a_cancelled_put_is_finished(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, threads=1)
+    blobs.put(KEY, b"content").cancel()
+    assert not await blobs.put(KEY, b"content")
+    blobs.close()

@@ -9,8 +9,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from model_store.files import make_folder, sync_folder
+from model_store.files import make_folder
 from triage.errors import NotFound, Unavailable
+from triage.store.naming import Naming
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -22,15 +23,14 @@ class LocalBlobs:
         self.folder = folder
         self._root = os.fspath(folder)
         self._serial = itertools.count()
+        self._partial = f"{os.getpid()}.partial"
         self._making = threading.Lock()
         """Held until a new folder is synced: whoever finds it there may rely on it."""
+        self._naming = Naming(self._name, _told, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
-    async def put(self, key: str, data: bytes) -> bool:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._put, key, data)
-        except OSError as error:
-            raise Unavailable(f"the image cannot be stored ({error.strerror}); free space on the blob store") from None
+    def put(self, key: str, data: bytes) -> asyncio.Future[bool]:
+        return self._naming.put(f"{self._root}/{key}", data)
 
     async def get(self, key: str) -> bytes:
         try:
@@ -42,16 +42,17 @@ class LocalBlobs:
         await asyncio.get_running_loop().run_in_executor(self._pool, (self.folder / key).unlink, True)
 
     def close(self) -> None:
+        self._naming.close()
         self._pool.shutdown()
 
-    def _put(self, key: str, data: bytes) -> bool:
-        # Plain strings and descriptors: every image passes here, and pathlib would cost more than the calls it makes.
-        path = f"{self._root}/{key}"
-        folder, name = path.rsplit("/", 1)
+    def _name(self, path: str, data: bytes) -> bool:
+        """A synced file under its name, which is not synced yet; True when it is new."""
+        # Plain strings and descriptors, and as few calls as there can be: every image passes here, each call gives the
+        # interpreter away, and on a busy machine it takes its time to come back.
         if os.path.exists(path):
-            sync_folder(folder)  # whoever wrote it may not have come to this line yet
             return False
-        partial = f"{folder}/.{name}.{next(self._serial)}.{os.getpid()}.partial"
+        folder, _, name = path.rpartition("/")
+        partial = f"{folder}/.{name}.{next(self._serial)}.{self._partial}"
         try:
             descriptor = os.open(partial, _NEW, 0o644)
         except FileNotFoundError:
@@ -69,5 +70,10 @@ class LocalBlobs:
         finally:
             os.close(descriptor)
         os.rename(partial, path)
-        sync_folder(folder)
         return True
+
+
+def _told(error: Exception) -> Exception:
+    if not isinstance(error, OSError):
+        return error
+    return Unavailable(f"the image cannot be stored ({error.strerror}); free space on the blob store")
