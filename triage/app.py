@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from model_store import VERSION
+from triage.access import opening
 from triage.answering import Answering
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
@@ -36,8 +37,10 @@ from triage.routes import cases as case_routes
 from triage.routes import control, monitoring, operations, predictions, reviewing
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
+from triage.routes.doors import Doors
 from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
+from triage.routes.sealed import Sealed
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
@@ -75,7 +78,9 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     operations.mount_static(app)
     install(app)
     app.add_middleware(FrontDoor)
+    app.add_middleware(Doors)
     app.add_middleware(Bounded)
+    app.add_middleware(Sealed)
     app.add_middleware(Counted, metrics=counted)
     return app
 
@@ -84,6 +89,10 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     catalog = Catalog(settings.data, settings.trusted_folder)
     sites = Control(LocalDocuments(settings.data / "control"), catalog, settings.source_fields)
     sites.poll()
+    entrance = opening.entrance_of(settings)
+    stack.push_async_callback(entrance.close)
+    entrance.know(sites.of("key"), sites.service("access"))
+    opening.check(settings, entrance)
     journal = SegmentJournal(
         settings.journal_folder, settings.node, settings.segment_bytes, metrics.fsync_seconds.observe
     )
@@ -116,7 +125,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     auditor = Auditor(sites, reviews, recorder, suspensions, metrics, settings.data / "thresholds")
     await recorder.step()
     parts = Parts(
-        settings=settings, metrics=metrics, control=sites, journal=journal, blobs=blobs, reviews=reviews,
+        settings=settings, metrics=metrics, entrance=entrance,
+        control=sites, journal=journal, blobs=blobs, reviews=reviews,
         recorder=recorder, intake=intake, desk=desk, answering=answering, returning=returning, suspensions=suspensions,
         casework=casework,
     )  # fmt: skip
@@ -128,6 +138,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
 
     async def poll() -> None:
         await asyncio.get_running_loop().run_in_executor(polling, sites.poll)
+        entrance.know(sites.of("key"), sites.service("access"))
         for site in sites.sites:
             if site.bundle:
                 manifest = site.bundle.manifest

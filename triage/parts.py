@@ -6,6 +6,7 @@ import asyncio
 import datetime
 from dataclasses import dataclass, field
 
+from triage.access.entrance import Entrance
 from triage.answering import Answering
 from triage.auditing.suspensions import Suspensions
 from triage.casework import Casework
@@ -26,6 +27,7 @@ from triage.store.blobs import LocalBlobs
 class Parts:
     settings: Settings
     metrics: Metrics
+    entrance: Entrance
     control: Control
     journal: SegmentJournal
     blobs: LocalBlobs

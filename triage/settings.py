@@ -8,7 +8,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -17,6 +25,10 @@ from model_store.errors import document_error
 from triage.errors import SettingsError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""What an OpenID provider may sign with: those with a public key, and never a shared one."""
+_SECRET = frozenset({"api_key", "proxy_secret", "admin_key_sha256"})
+"""Their values stand in no message; the digest's neither, since a key may be put there by mistake."""
 
 
 class Settings(BaseSettings):
@@ -37,7 +49,7 @@ class Settings(BaseSettings):
     )
     """Names this gateway's journal; two gateways on one journal folder need two names."""
     api_key: SecretStr | None = None
-    """Bearer key of every caller and reviewer. Without one the gateway listens on loopback only."""
+    """Development key: it may do everything, and counts only while the gateway listens on loopback."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -67,20 +79,55 @@ class Settings(BaseSettings):
     """Folder of the public keys (`*.pem`) of whoever may let rules answer."""
     source_fields: tuple[str, ...] = ()
     """Names of caller metadata that may be recorded."""
+    admin_key_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of a key that is an admin's although no document knows it, for installations that start before a key can be made."""
+    rate_limit: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Requests a second of one key or person at this gateway."""
+    failures_per_minute: Annotated[float, Field(gt=0)] = 60.0
+    """Wrong keys and tokens of one address."""
+    oidc_issuer: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    oidc_audience: str | None = None
+    oidc_algorithms: tuple[Algorithm, ...] = ("RS256", "ES256")
+    oidc_subject: str = "sub"
+    """Claim that names a person."""
+    oidc_groups: str = "groups"
+    """Claim that lists their groups."""
+    oidc_leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    proxy_header: str | None = None
+    """Header in which an authenticating proxy names the person."""
+    proxy_groups_header: str | None = None
+    proxy_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Where that proxy's requests come from."""
+    proxy_secret: SecretStr | None = None
+    """What the proxy shows in `X-Proxy-Secret`."""
 
-    @field_validator("api_key")
+    @field_validator("api_key", "proxy_secret")
     @classmethod
     def _a_key_is_something(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and not key.get_secret_value().strip():
-            raise ValueError("the key is empty; set one, or leave it out to listen on loopback only")
+            raise ValueError("the key is empty; set one, or leave it out")
         return key
 
     @field_validator("host")
     @classmethod
     def _closed_by_default(cls, host: str, others: ValidationInfo) -> str:
-        if others.data.get("api_key") is None and host not in LOOPBACK:
-            raise ValueError("listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1")
+        if others.data.get("api_key") is not None and host not in LOOPBACK:
+            raise ValueError(
+                "TRIAGE_API_KEY is a development key and counts on loopback only; unset it, and make keys with "
+                "'secondreader keys create --role admin'"
+            )
         return host
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        """A provider or a proxy that is named by half lets in nobody, or everybody."""
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("oidc_issuer and oidc_audience are set together or not at all; set the other one too")
+        if self.proxy_header is None and (self.proxy_groups_header or self.proxy_networks or self.proxy_secret):
+            raise ValueError("proxy_header names no header; set it, or leave the other proxy settings out")
+        if self.proxy_header is not None and not self.proxy_networks:
+            raise ValueError("proxy_header is believed from nowhere; name the proxy's addresses in proxy_networks")
+        return self
 
     @property
     def trusted_folder(self) -> Path:
@@ -117,7 +164,10 @@ class Settings(BaseSettings):
             return cls(**{**{name: value for name, value in given.items() if name not in environment}, **named})
         except ValidationError as error:
             key = str(next(iter(error.errors()[0]["loc"]), ""))
-            if key == "api_key":  # the line is shown to people, and the value is nobody's
+            if not key:  # of several settings at once
+                said = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise SettingsError(f"settings: {said}") from None
+            if key in _SECRET:  # the line is shown to people, and the value is nobody's
                 said = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise SettingsError(f"{source[key]}: {key}: {said[:1].lower()}{said[1:]}") from None
             raise SettingsError(str(document_error(source.get(key, "settings"), error))) from None

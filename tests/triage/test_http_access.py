@@ -15,56 +15,12 @@ from tests.bundles import picture
 from tests.services import eventually, running_gateway
 from tests.triage.serving import KEY, Served, problem
 
-GUARDED = [
-    ("POST", "/v1/predictions"), ("GET", "/v1/predictions/x"), ("GET", "/v1/predictions/x/image"), ("GET", "/v1/queues"),
-    ("GET", "/v1/queues/default.review"), ("POST", "/v1/queues/default.review/leases"), ("PATCH", "/v1/leases/a~b~1~c"),
-    ("DELETE", "/v1/leases/a~b~1~c"), ("POST", "/v1/leases/a~b~1~c/shown"), ("POST", "/v1/leases/a~b~1~c/skip"),
-    ("POST", "/v1/leases/a~b~1~c/verdict"), ("GET", "/v1/leases/a~b~1~c/image"), ("GET", "/v1/outcomes"),
-    ("GET", "/v1/projects/default/sites/default"), ("GET", "/v1/projects/default/sites/default/monitor"),
-    ("POST", "/v1/projects/default/sites/default/classes/red/suspend"),
-    ("POST", "/v1/projects/default/sites/default/classes/red/resume"),
-    ("PUT", "/v1/projects/default/sites/default"), ("GET", "/v1/models/colours/1"), ("GET", "/v1/rules/sha256:0"),
-]  # fmt: skip
 OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json")
-BODIES = {"/leases": {"reviewer": "ada"}, "/verdict": {"outcome": "unusable"}}
-
-
-@pytest.mark.parametrize(("method", "path"), GUARDED)
-def test_without_the_key_nobody_comes_in(served: Served, method: str, path: str) -> None:
-    body = next((each for end, each in BODIES.items() if path.endswith(end)), {"mode": "assist"})
-    for headers in (
-        {},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": "Basic " + KEY},
-        {"Authorization": KEY},
-        {"Authorization": "Bearer"},
-    ):
-        with httpx.Client(base_url=served.gateway.url, trust_env=False) as stranger:
-            reply = stranger.request(method, path, headers=headers, json=body if method in ("POST", "PUT") else None)
-        problem(reply, 401, "send the service's key as 'Authorization: Bearer KEY'")
-        assert reply.headers["www-authenticate"] == "Bearer"
 
 
 def test_the_scheme_s_name_counts_in_any_case(served: Served) -> None:
     reply = httpx.get(f"{served.gateway.url}/v1/queues", headers={"Authorization": f"bearer {KEY}"}, trust_env=False)
     assert reply.status_code == 200
-
-
-def test_every_route_is_guarded_or_known_to_be_open(served: Served) -> None:
-    described = served.http.get("/openapi.json").json()["paths"]
-    guarded = {(method, path) for method, path in GUARDED}
-    names = {"x": "{prediction_id}", "default.review": "{queue}", "a~b~1~c": "{token}", "sha256:0": "{digest}"}
-    templates = set()
-    for method, path in guarded:
-        parts = [names.get(part, part) for part in path.split("/")]
-        if parts[2] == "projects":
-            parts[3], parts[5] = "{project}", "{site}"
-            parts[7:8] = ["{label}"] if parts[7:8] else []
-        if parts[2] == "models":
-            parts[3:] = ["{name}", "{version}"]
-        templates.add((method.lower(), "/".join(parts)))
-    there = {(method, path) for path, methods in described.items() for method in methods}
-    assert there - templates == {("get", path) for path in OPEN if path != "/openapi.json"}
 
 
 def test_health_and_metrics_need_no_key(served: Served) -> None:
@@ -84,13 +40,13 @@ def test_the_description_is_whole(served: Served) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_listening_beyond_loopback_without_a_key_is_refused(tmp_path: Path, host: str) -> None:
+def test_listening_beyond_loopback_where_nobody_could_let_others_in_is_refused(tmp_path: Path, host: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "triage", "--host", host, "--data", str(tmp_path), "--port", str(free_ports(1)[0])],
         capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
-    assert ended.returncode == 2
-    assert "listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1" in ended.stderr
+    assert ended.returncode == 1
+    assert "listening beyond loopback needs an admin's key, an OpenID provider or a proxy; make a key" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -66,18 +66,46 @@ def test_the_key_shows_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gateway"])
-def test_beyond_loopback_a_key_is_needed(host: str) -> None:
-    assert refused(host=host) == (
-        f"argument: host = '{host}': listening beyond loopback needs a key; set TRIAGE_API_KEY, or host to 127.0.0.1"
+def test_a_development_key_is_for_loopback(host: str) -> None:
+    assert refused(host=host, api_key="k" * 16) == (
+        f"argument: host = '{host}': TRIAGE_API_KEY is a development key and counts on loopback only; unset it, and make "
+        "keys with 'secondreader keys create --role admin'"
     )
-    assert Settings.load(host=host, api_key="k" * 16).host == host
+    assert Settings.load(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"oidc_issuer": "https://id"}, "settings: oidc_issuer and oidc_audience are set together or not at all"),
+        ({"oidc_audience": "us"}, "settings: oidc_issuer and oidc_audience are set together or not at all"),
+        ({"proxy_header": "x-user"}, "settings: proxy_header is believed from nowhere; name the proxy's addresses in"),
+        ({"proxy_networks": ["10.0.0.0/8"]}, "settings: proxy_header names no header; set it, or leave the other"),
+        ({"proxy_header": "x-user", "proxy_networks": ["here"]}, "argument: proxy_networks.0 = 'here': value is not a"),
+        ({"oidc_algorithms": ["none"]}, "argument: oidc_algorithms.0 = 'none': input should be 'RS256'"),
+        ({"oidc_algorithms": ["HS256"]}, "argument: oidc_algorithms.0 = 'HS256': input should be 'RS256'"),
+        ({"oidc_issuer": "id.example.org", "oidc_audience": "us"}, "argument: oidc_issuer = 'id.example.org': string"),
+    ],
+)
+def test_half_a_way_in_is_refused(given: dict[str, object], says: str) -> None:
+    assert refused(**given).startswith(says)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["api_key", "proxy_secret", "admin_key_sha256"])
+def test_no_mistake_tells_a_secret(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = refused(file(tmp_path, f"{name} = 1234567\n"))
+    assert name in told
+    assert "1234567" not in told
+    if name == "admin_key_sha256":
+        monkeypatch.setenv("TRIAGE_ADMIN_KEY_SHA256", "sr_the_key_itself")
+        assert "itself" not in refused()
 
 
 @pytest.mark.parametrize("key", ["", "   "])
 def test_an_empty_key_is_no_key(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`TRIAGE_API_KEY=$UNSET` must not open the service to everybody who sends no key."""
     monkeypatch.setenv("TRIAGE_API_KEY", key)
-    assert "the key is empty; set one, or leave it out to listen on loopback only" in refused(host="0.0.0.0")
+    assert "the key is empty; set one, or leave it out" in refused(host="0.0.0.0")
     assert "the key is empty" in refused()
 
 

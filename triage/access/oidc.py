@@ -16,8 +16,6 @@ from triage.access.access_document import Person
 from triage.access.issuer import Issuer
 from triage.errors import NotAuthorized
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Those with a public key; which of them are taken is a setting."""
 _REMEMBERED = 10_000
 _LONGEST_S = 60.0
 """A verified token is believed without looking again for so long: a key that its provider withdraws counts no longer."""

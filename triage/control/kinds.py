@@ -12,6 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from triage.access.access_document import AccessDocument
+from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
 from triage.control.switch_document import SwitchDocument
 
@@ -51,6 +53,8 @@ KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
         Kind("switch", "switch", SwitchDocument, "sites.read", "suspend", of_project=False, single=True),
+        Kind("key", "keys", KeyDocument, "keys", "keys", of_project=False, names=r"^[a-z2-7]{8}$", routed=False),
+        Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )
 }

@@ -10,7 +10,7 @@ from triage.answers import when
 from triage.index.cases import Case
 from triage.parts import Parts
 from triage.reviewing import cases
-from triage.routes.doors import allow
+from triage.routes.doors import allow, asks
 from triage.routes.replies import json_reply
 from triage.schemas import CaseBody, Problem
 
@@ -19,6 +19,7 @@ Name = Annotated[str, Path(min_length=1, max_length=200)]
 
 
 @router.get("/{case}", response_model=CaseBody, responses={404: {"model": Problem}, 503: {"model": Problem}})
+@asks("predictions.own")
 async def show(request: Request, project: str, site: str, case: Name) -> Response:
     """The case as it stands: `open` until it is closed, its images with what was decided of each."""
     await allow(request, "predictions.own", project, site)
@@ -30,6 +31,7 @@ async def show(request: Request, project: str, site: str, case: Name) -> Respons
     "/{case}/close", response_model=CaseBody,
     responses={404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}},
 )  # fmt: skip
+@asks("predict")
 async def close(request: Request, project: str, site: str, case: Name) -> Response:
     """Decides the case now. One that is closed already stays as it is; an image that comes later opens it again."""
     principal = await allow(request, "predict", project, site)

@@ -6,22 +6,54 @@ the request; tests/triage/test_roles.py walks the routes of the app.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from triage.access.principal import LOCAL, Principal
+from triage.access.principal import Principal
 from triage.access.roles import Permission
-from triage.errors import Forbidden
+from triage.errors import Forbidden, NotAuthorized, TriageError
+from triage.parts import Parts
 from triage.reviewing.item import project_of
-from triage.routes.replies import authorize
+from triage.routes.replies import problem_of
 
 OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/review"})
 """Liveness, readiness without names, numbers without ids, descriptions, and pages that hold no data."""
 OPEN_BELOW = ("/static/",)
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+_PRINCIPAL = "secondreader.principal"
+log = logging.getLogger(__name__)
+
+
+class Doors:
+    """ASGI middleware: nobody passes whom the entrance does not know."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_open(scope["path"]):
+            parts: Parts = scope["app"].state.parts
+            peer = scope.get("client")
+            try:
+                scope[_PRINCIPAL] = await parts.entrance.who(Headers(scope=scope), peer[0] if peer else None)
+            except TriageError as error:
+                await problem_of(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def who(request: Request) -> Principal:
+    """Whoever asks. Raises NotAuthorized where `OPEN` lets strangers in."""
+    principal: Principal | None = request.scope.get(_PRINCIPAL)
+    if principal is None:
+        raise NotAuthorized("nobody is asked for a key here; take the path out of OPEN")
+    return principal
 
 
 async def allow(
@@ -35,10 +67,10 @@ async def allow_any(
     request: Request, permissions: tuple[Permission, ...], project: str | None = None, site: str | None = None
 ) -> Principal:
     """Whoever asks, if they may do one of these things at least."""
-    await authorize(request)
-    principal = LOCAL
+    principal = who(request)
     if not any(principal.may(permission, project, site) for permission in permissions):
         where = " of " + "/".join(name for name in (project, site) if name) if project or site else ""
+        log.warning("refused", extra={"subject": principal.subject, "asked": permissions, "path": request.url.path})
         raise Forbidden(
             f"{principal.subject} may not do this{where} ({' or '.join(permissions)}); "
             "ask an admin for a role that may (docs/access.md)"

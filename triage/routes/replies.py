@@ -1,11 +1,9 @@
-"""How replies and problems leave the service, and who may come in."""
+"""How replies and problems leave the service."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -14,10 +12,10 @@ from starlette.exceptions import HTTPException
 
 from model_store.errors import ImageError, ModelStoreError
 from model_store.manifest import ImageSpec
-from triage.errors import Invalid, NotAuthorized, TriageError
+from triage.errors import Invalid, TriageError
 from triage.parts import Parts
+from triage.routes.sealed import HEADERS
 from triage.safe_image import safe_image
-from triage.settings import LOOPBACK
 
 _encoder = msgspec.json.Encoder()
 PROBLEM = "application/problem+json"
@@ -31,7 +29,7 @@ async def png_reply(parts: Parts, blob: str, spec: ImageSpec) -> Response:
     """A stored image, safe to show. Raises NotFound, ImageError."""
     async with parts.showing:
         png = await asyncio.to_thread(safe_image, await parts.blobs.get(blob), spec)
-    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(png, media_type="image/png")
 
 
 def problem(title: str, status: int, detail: str, kind: str, retry_after: int | None = None) -> Response:
@@ -41,25 +39,6 @@ def problem(title: str, status: int, detail: str, kind: str, retry_after: int | 
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(_encoder.encode(body), status, headers, PROBLEM)
-
-
-async def authorize(request: Request) -> None:
-    """Raises NotAuthorized unless the request carries the service's key; without a key only loopback is listened on."""
-    key = request.app.state.parts.settings.api_key
-    if key is None:
-        _from_here(request)
-        return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
-        raise NotAuthorized("send the service's key as 'Authorization: Bearer KEY'")
-
-
-def _from_here(request: Request) -> None:
-    """Without a key, only programs of this machine: a web page, or a name that was made to point here, is refused."""
-    host, origin = request.headers.get("host", ""), request.headers.get("origin")
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name.strip("[]") not in LOOPBACK or (origin and urlsplit(origin).netloc != host):
-        raise NotAuthorized("without TRIAGE_API_KEY only this machine may call; set one, or call 127.0.0.1 directly")
 
 
 EXPECTED = (TriageError, ModelStoreError, RequestValidationError, HTTPException)
@@ -96,7 +75,9 @@ def install(app: FastAPI) -> None:
 
     async def fault(request: Request, _: Exception) -> Response:  # logged with its traceback by the server
         said = f"{request.url.path} met a fault of the service; its log says which, and repeating may work"
-        return problem(TriageError.title, 500, said, "internal")
+        reply = problem(TriageError.title, 500, said, "internal")
+        reply.headers.update(HEADERS)  # it is made outside of our middleware
+        return reply
 
     for kind in EXPECTED:
         app.add_exception_handler(kind, expected)
