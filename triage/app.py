@@ -13,10 +13,13 @@ from fastapi import FastAPI
 from model_store import VERSION
 from triage.access import opening
 from triage.answering import Answering
+from triage.archive.background import Archiving
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
+from triage.calling.calls import Calls
 from triage.casework import Casework
+from triage.changes import Changes
 from triage.classifier.inprocess import InProcessClassifier
 from triage.classifier.torchserve import TorchServeClassifier
 from triage.control.catalog import Catalog
@@ -29,18 +32,22 @@ from triage.index.reviews import RedisReviews
 from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
+from triage.outcomes.hub import Hub
+from triage.outcomes.streams import Streams
 from triage.parts import Parts
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.routes import cases as case_routes
-from triage.routes import control, monitoring, operations, predictions, reviewing
+from triage.routes import control, documents, monitoring, operations, predictions, reviewing
+from triage.routes import outcomes as outcome_routes
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
 from triage.routes.doors import Doors
 from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
 from triage.routes.sealed import Sealed
+from triage.routes.traced import Traced
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
@@ -70,7 +77,9 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         predictions.router,
         case_routes.router,
         reviewing.router,
+        outcome_routes.router,
         control.router,
+        documents.router,
         monitoring.router,
         operations.router,
     ):
@@ -81,6 +90,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     app.add_middleware(Doors)
     app.add_middleware(Bounded)
     app.add_middleware(Sealed)
+    app.add_middleware(Traced)
     app.add_middleware(Counted, metrics=counted)
     return app
 
@@ -94,7 +104,11 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     entrance.know(sites.of("key"), sites.service("access"))
     opening.check(settings, entrance)
     journal = SegmentJournal(
-        settings.journal_folder, settings.node, settings.segment_bytes, metrics.fsync_seconds.observe
+        settings.journal_folder,
+        settings.node,
+        settings.segment_bytes,
+        metrics.fsync_seconds.observe,
+        settings.segment_seconds,
     )
     journal.start()
     stack.callback(journal.close)
@@ -123,12 +137,24 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder)
     suspensions = Suspensions(sites, recorder, recalls, stale_s)
     auditor = Auditor(sites, reviews, recorder, suspensions, metrics, settings.data / "thresholds")
+    stopping = asyncio.Event()
+    hub = Hub(Streams(reviews), stopping)
+    changes = Changes(sites, recorder)
+    calls = Calls.open(settings, metrics, reviews, recorder, classifier, blobs)
+    archiving = Archiving(
+        settings.journal_folder,
+        settings.log_place,
+        settings.node,
+        settings.journal_keep_s,
+        lambda: recorder.indexed,
+        metrics,
+    )
     await recorder.step()
     parts = Parts(
         settings=settings, metrics=metrics, entrance=entrance,
-        control=sites, journal=journal, blobs=blobs, reviews=reviews,
+        control=sites, changes=changes, journal=journal, blobs=blobs, reviews=reviews,
         recorder=recorder, intake=intake, desk=desk, answering=answering, returning=returning, suspensions=suspensions,
-        casework=casework,
+        casework=casework, calls=calls, hub=hub, stopping=stopping,
     )  # fmt: skip
 
     # A thread of its own: simulations and decoding fill the pool that the others share, and a poll that stands in line there
@@ -147,6 +173,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     async def judge() -> None:
         await asyncio.to_thread(sites.judge)
 
+    waiting = asyncio.create_task(calls.finals.run(parts.stopping))
+    stack.push_async_callback(_ended, waiting)
     for step, seconds in (
         (poll, 1.0),
         (judge, 5.0),
@@ -155,6 +183,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         (returning.step, 0.5),
         (casework.step, 0.5),
         (auditor.step, 0.5),
+        (hub.step, 0.1),
+        (archiving.step, 2.0),
     ):
         task = asyncio.create_task(_forever(step, seconds))
         stack.push_async_callback(_ended, task)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from triage.access.entrance import Entrance
 from triage.answering import Answering
 from triage.auditing.suspensions import Suspensions
+from triage.calling.calls import Calls
 from triage.casework import Casework
+from triage.changes import Changes
 from triage.control import validity
 from triage.control.sites import Control
 from triage.desk import Desk
@@ -17,6 +19,7 @@ from triage.index.reviews import RedisReviews
 from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
+from triage.outcomes.hub import Hub
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.settings import Settings
@@ -29,6 +32,7 @@ class Parts:
     metrics: Metrics
     entrance: Entrance
     control: Control
+    changes: Changes
     journal: SegmentJournal
     blobs: LocalBlobs
     reviews: RedisReviews
@@ -39,7 +43,8 @@ class Parts:
     returning: Returning
     suspensions: Suspensions
     casework: Casework
-    in_flight: int = 0
+    hub: Hub
+    calls: Calls
     showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Images being decoded to be shown: the largest take hundreds of MB each."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

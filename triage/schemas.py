@@ -16,24 +16,14 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PredictionQuery(BaseModel):
-    """What a caller says beside the image, in the query string."""
+class PredictionReference(_Body):
+    """An image in a store that the service was told to read (setting `references`)."""
 
-    model_config = ConfigDict(frozen=True)
-
-    project: Annotated[str, Field(max_length=64)] = "default"
-    site: Annotated[str, Field(max_length=64)] = "default"
-    case: Annotated[str | None, Field(max_length=200)] = None
-    view: Annotated[str | None, Field(max_length=200)] = None
-    role: Literal["current", "prior"] = "current"
-
-    @classmethod
-    def parameters(cls) -> list[dict[str, Any]]:
-        """As OpenAPI lists them."""
-        properties = cls.model_json_schema()["properties"]
-        return [
-            {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()
-        ]
+    uri: Annotated[str, Field(min_length=1, max_length=2048)]
+    """`NAME:key`, or the store's URL and the key."""
+    sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$")]
+    metadata: dict[str, Any] = {}
+    """What else would be query parameters."""
 
 
 class LabelAnswer(_Body):
@@ -92,6 +82,24 @@ class PredictionBody(_Body):
     final: Final | None = None
 
 
+class TruthRequest(_Body):
+    answers: Annotated[dict[str, Literal["present", "absent", "unsure", "not_assessed"]], Field(min_length=1)]
+    source: Annotated[str, Field(max_length=200)] = ""
+    """Who or what says so, like `pathology`; the caller itself when left out."""
+
+
+class TruthBody(_Body):
+    id: str
+    prediction: str
+    answers: dict[str, Literal["present", "absent", "unsure", "not_assessed"]]
+    source: str
+    at: str
+
+
+class TruthList(_Body):
+    truths: list[TruthBody]
+
+
 class Problem(BaseModel):
     """RFC 9457."""
 
@@ -100,6 +108,22 @@ class Problem(BaseModel):
     status: int
     detail: str
     prediction_id: str | None = None
+
+
+OutcomeType = Literal["final", "revision", "correction", "recall", "unresolved"]
+"""final: people, or the returning model, answered. revision: answered again before anybody relied on it. correction: people
+decide otherwise than was told. recall: an automatic answer is in doubt. unresolved: nobody answered by the deadline."""
+
+
+class OutcomeBody(BaseModel):
+    """What was decided of one prediction, as listeners and webhooks are told. More fields may come."""
+
+    type: OutcomeType
+    prediction: str
+    project: str
+    site: str
+    case: str | None
+    final: Final | None
 
 
 class LeaseRequest(_Body):
@@ -184,3 +208,14 @@ class CaseBody(_Body):
     closes_at: str | None
     labels: list[str]
     images: list[CaseImage]
+
+
+class NamedDocument(_Body):
+    name: str
+    etag: str
+    document: dict[str, Any]
+    """What is not the default."""
+
+
+class DocumentList(_Body):
+    documents: list[NamedDocument]

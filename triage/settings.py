@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     classify_timeout_s: Annotated[float, Field(gt=0)] = 5.0
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20_000_000
     max_in_flight: Annotated[int, Field(ge=1)] = 256
+    max_bytes_in_flight: Annotated[int, Field(ge=1024)] = 512_000_000
+    """Of all bodies at once."""
+    references: dict[str, str] = {}
+    """Stores that images may be sent from by reference: name -> `s3://bucket/prefix`, `file:///folder`."""
+    idempotency_s: Annotated[int, Field(ge=1)] = 86_400
+    """How long an Idempotency-Key stands for its first request."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
+    """After SIGTERM: how long it is told that this gateway stops, before it no longer listens."""
     control_stale_s: Annotated[float, Field(gt=0)] = 10.0
     lease_s: Annotated[int, Field(ge=1, le=86_400)] = 300
     segment_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**20

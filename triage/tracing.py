@@ -77,6 +77,11 @@ def request(header: str | None, name: str) -> Iterator[Trace | None]:
         yield mine
 
 
+def sending() -> bool:
+    """Whether spans are sent somewhere."""
+    return _spans.tracer is not None
+
+
 def stage(name: str, seconds: float) -> None:
     """A span that ends now and took so long, below the request's; nothing without OpenTelemetry."""
     if _spans.tracer is not None:

@@ -95,9 +95,15 @@ def test_what_cannot_be_read_is_refused_in_words(served: Served) -> None:
     problem(served.http.post("/v1/predictions", content=b"hello"), 415, "send one of JPEG, PNG, WEBP")
     problem(served.http.post("/v1/predictions", content=picture(format="JPEG")[:-20]), 422, "send an intact file")
     problem(served.http.post("/v1/predictions", content=bytes(200_001)), 413, "200,000 bytes; send a smaller image")
-    for kind in ("application/json", "Application/JSON; charset=utf-8", "multipart/form-data; boundary=x"):
+    for kind, status in (
+        ("Application/JSON; charset=utf-8", 400),
+        ("multipart/form-data; boundary=x", 400),
+        ("multipart/mixed", 415),
+    ):
         reply = served.http.post("/v1/predictions", content=picture(), headers={"Content-Type": kind})
-        problem(reply, 415, "send the image's bytes (curl --data-binary @FILE)")
+        problem(reply, status, "; send")
+    squeezed = served.http.post("/v1/predictions", content=picture(), headers={"Content-Encoding": "gzip"})
+    problem(squeezed, 415, "Content-Encoding gzip is not taken; send it as it is")
     problem(served.http.post("/v1/predictions", content=picture(), params={"role": "next"}), 422, "role: ")
     problem(served.http.get("/v1/predictions/x", params={"wait": "nan"}), 422, "wait: ")
 
@@ -164,5 +170,9 @@ def test_without_a_key_a_web_page_is_refused(served: Served, headers: dict[str, 
         httpx.Client(base_url=gateway.url, trust_env=False) as http,
     ):
         refused = http.post("/v1/predictions", content=picture(), headers=headers)
-        problem(refused, 401, "without keys only this machine may call; make one")
+        problem(
+            refused,
+            401,
+            "without keys only this machine may call; make one",
+        )
         assert http.post("/v1/predictions", content=picture(), headers={"Origin": gateway.url}).status_code == 200

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from triage.errors import IndexAway
+from triage.index import views
 from triage.index.reviews import RedisReviews
 
 CHANNEL = "sr:finals"
@@ -94,7 +95,7 @@ class Finals:
             names = iter(list(self._waiting))
             with contextlib.suppress(IndexAway):
                 while batch := list(islice(names, _AT_ONCE)):
-                    there = await self._reviews.run(*(("HEXISTS", f"sr:view:{name}", "final") for name in batch))
+                    there = await self._reviews.run(*map(views.glance, batch))
                     for name, final in zip(batch, there, strict=True):
-                        if final:
+                        if views.is_final(final):
                             self.wake(name)

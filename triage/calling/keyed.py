@@ -11,6 +11,7 @@ decides again under the same id.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -22,8 +23,9 @@ from typing import Any
 import msgspec
 
 from triage.calling.about import About
-from triage.errors import BadRequest, IndexAway, Invalid
+from triage.errors import BadRequest, IndexAway, Invalid, NotFound
 from triage.ids import derived_id
+from triage.index import views
 from triage.index.reviews import RedisReviews
 
 _POLL_S = 0.05
@@ -104,21 +106,18 @@ class Keyed:
         """What any gateway answered to this, None when none did. Raises Invalid when the key stands for another request."""
         deadline = time.monotonic() + _PATIENCE_S
         try:
-            new, stands, stored = await self._reviews.run(
-                ("SET", name, fingerprint, "NX", "EX", self._ttl_s), ("GET", name), _view(prediction_id)
-            )
+            new, stands = await self._reviews.run(("SET", name, fingerprint, "NX", "EX", self._ttl_s), ("GET", name))
             if stands is not None and stands.decode() != fingerprint:
                 raise _other()
-            while stored[0] is None and not new and time.monotonic() < deadline:
+            while True:
+                with contextlib.suppress(NotFound):
+                    view, final, _ = await self._reviews.view(prediction_id)
+                    return first_reply(view, final)
+                if new or time.monotonic() > deadline:
+                    return None
                 await asyncio.sleep(_POLL_S)  # another gateway is at it
-                (stored,) = await self._reviews.run(_view(prediction_id))
         except IndexAway:
             return None
-        return None if stored[0] is None else first_reply(stored[0], stored[1])
-
-
-def _view(prediction_id: str) -> tuple[Any, ...]:
-    return ("HMGET", f"sr:view:{prediction_id}", "view", "final")
 
 
 def first_reply(view: bytes, final: bytes | None) -> bytes:

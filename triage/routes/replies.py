@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from model_store.errors import ImageError, ModelStoreError
 from model_store.manifest import ImageSpec
+from triage import tracing
 from triage.errors import Invalid, TriageError
 from triage.parts import Parts
 from triage.routes.sealed import HEADERS
@@ -34,7 +35,9 @@ async def png_reply(parts: Parts, blob: str, spec: ImageSpec) -> Response:
 
 def problem(title: str, status: int, detail: str, kind: str, retry_after: int | None = None) -> Response:
     """An RFC 9457 problem; `detail` ends with what to do."""
-    body = {"type": f"urn:secondreader:problem:{kind}", "title": title, "status": status, "detail": detail}
+    body: dict[str, Any] = {"type": f"urn:secondreader:problem:{kind}", "title": title, "status": status, "detail": detail}
+    if about := tracing.prediction.get():
+        body["prediction_id"] = about
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
