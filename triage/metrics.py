@@ -44,6 +44,9 @@ class Metrics:
         self.fsync_seconds = Histogram(
             "triage_journal_fsync_seconds", "One group commit of the journal.", buckets=_FAST, registry=r
         )
+        self.unarchived = Gauge(
+            "triage_journal_unarchived_bytes", "Of the journal that is on this disk only.", registry=r
+        )
         self.outbox = Gauge("triage_outbox_depth", "1 while the index is behind the journal.", registry=r)
         self.control_age = Gauge("triage_control_age_seconds", "Since control documents were last read.", registry=r)
         self.classifier_up = Gauge("triage_classifier_up", "1 while the model answers.", ("version",), registry=r)

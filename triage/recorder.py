@@ -48,6 +48,11 @@ class Recorder:
         """Of the index, as last seen; while not `behind` it held all of this journal."""
         return self._epoch
 
+    @property
+    def indexed(self) -> Position | None:
+        """Everything before it is in the index, and was when Redis was last asked; None when nobody can tell."""
+        return None if self.behind else self._checkpoint
+
     async def record(self, record: Record, told: Told | None = None) -> None:
         """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
 

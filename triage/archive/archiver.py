@@ -76,6 +76,10 @@ class Archiver:
             known = self._marked[segment.node] = {each.number for each in listed if each is not None}
         return segment.number in known
 
+    def forget(self, node: str) -> None:
+        """Looks again what of a node is archived: somebody else was at it."""
+        self._marked.pop(node, None)
+
     def unarchived_bytes(self, node: str) -> int:
         """Of the segments here that are only here."""
         return sum(

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from triage.commands.options import (
     config_option,
+    damage_told,
     data_option,
     json_option,
     print_counts,
     settings_of,
+    told_plainly,
 )
 from triage.errors import SettingsError, TriageError
 
@@ -59,18 +61,63 @@ def deployment_log() -> None:
     """The deployment log: everything that happened, as Parquet."""
 
 
+log_option = click.option("--log", help="Folder or URL of the log [TRIAGE_LOG, default in the store].")
+
+
 @deployment_log.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("log"), show_default=True)
 @config_option
 @data_option
+@log_option
 @json_option
-def export(out: Path, config: Path | None, data: Path | None, as_json: bool) -> None:
-    """Writes the journal's records as Parquet, one folder a table and date. Twice changes nothing."""
+def export(out: Path, config: Path | None, data: Path | None, log: str | None, as_json: bool) -> None:
+    """Writes every record as Parquet, one folder a table and date. Twice changes nothing."""
     from triage.archive.export import export as write
 
-    settings = settings_of(config, data=data)
-    written = write(settings.journal_folder, out)
-    print_counts(written, f"rows in {out}", as_json)
+    settings = settings_of(config, data=data, log=log)
+    with told_plainly(), damage_told() as told:
+        written = write(settings.journal_folder, out, settings.log_place, told)
+        print_counts(written, f"rows in {out}", as_json)
+
+
+@deployment_log.command()
+@config_option
+@data_option
+@log_option
+@json_option
+def archive(config: Path | None, data: Path | None, log: str | None, as_json: bool) -> None:
+    """Brings every closed journal segment to the log. Gateways do so by themselves; twice changes nothing."""
+    from dataclasses import asdict
+
+    from triage.archive.archiver import Archiver
+    from triage.store.places import open_objects
+
+    settings = settings_of(config, data=data, log=log)
+    with told_plainly():
+        done = Archiver(open_objects(settings.log_place), settings.journal_folder).turn()
+    print_counts(asdict(done), f"archived in {settings.log_place}", as_json)
+    raise SystemExit(1 if done.damaged else 0)
+
+
+@deployment_log.command()
+@click.option("--days", default=1, show_default=True, help="Leave the newest days alone.")
+@config_option
+@data_option
+@log_option
+@json_option
+def compact(days: int, config: Path | None, data: Path | None, log: str | None, as_json: bool) -> None:
+    """Merges the many small files of past days. Readers see every row once throughout."""
+    import datetime
+    from dataclasses import asdict
+
+    from triage.archive.compact import compact as merge
+    from triage.store.places import open_objects
+
+    settings = settings_of(config, data=data, log=log)
+    today = datetime.datetime.now(datetime.UTC).date()
+    with told_plainly():
+        done = merge(open_objects(settings.log_place), today - datetime.timedelta(days=days))
+    print_counts(asdict(done), f"merged in {settings.log_place}", as_json)
 
 
 @click.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from triage.client import ServiceError
-from triage.errors import SettingsError
+from triage.errors import SettingsError, TriageError
 from triage.settings import Settings
 
 data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder [TRIAGE_DATA, default ./data].")
@@ -28,6 +30,28 @@ def settings_of(config: Path | None, **arguments: Any) -> Settings:
         return Settings.load(config, **arguments)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """What a user can mend ends the command with one sentence."""
+    from model_store.errors import ModelStoreError
+
+    try:
+        yield
+    except (TriageError, SettingsError, ModelStoreError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def damage_told() -> Iterator[Any]:
+    """Gives what is to be called with each damage of the journal; the command then ends with 1, having done the rest."""
+    found: list[Any] = []
+    yield found.append
+    for damage in found:
+        click.echo(f"damaged: {damage}", err=True)
+    if found:
+        raise SystemExit(1)
 
 
 def reached(url: str, results: Any) -> Any:
