@@ -1,35 +1,129 @@
-"""What a verdict means: whether it may be given, what it is evidence of, whether it corrects the model. Pure."""
+"""What a verdict means: whether it may be given, what it is evidence of, whether it corrects the model, what it leads to. Pure.
+
+A reading that its caller waits for **decides**: the image's first, those that were asked for because readers did not agree yet,
+and an adjudicator's. What several of them are together says `consensus`; an adjudicator has the last word. The others, of
+audits and recalls and second readings that a doubt asked for, only watch over the model. A gold watches over the reviewer, and
+leads to nothing. Whoever escalates leaves the reading to an adjudicator; of an audit first to the second reader, since it is a
+doubt.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import msgspec
 
 from model_store.labels import LabelSchema
-from model_store.record import Answer, Outcome, VerdictRecord
+from model_store.record import Answer, EarlierReading, Outcome, Step, VerdictRecord
 from triage.errors import Invalid
 from triage.promise import audits
+from triage.reviewing.consensus import Agreement, consensus
 from triage.reviewing.item import Item
 
 
-def judged(verdict: VerdictRecord, item: Item, labels: LabelSchema, second_reader: bool) -> VerdictRecord:
-    """A verdict with what it means for the item: what it is evidence of, and whether it corrects the model. Pure.
+@dataclass(frozen=True)
+class Terms:
+    """What a queue asks of its answers."""
 
-    Raises Invalid when a blind item's labels are not all answered.
+    agreement: Agreement = field(default_factory=Agreement)
+    escalate_to: str = ""
+    """The adjudicators' queue; empty: there are none."""
+    hold_s: float = 0.0
+    """For so long a verdict can be taken back before anybody is told."""
+
+
+ALONE = Terms()
+"""One reader decides, and at once."""
+
+
+def judged(
+    verdict: VerdictRecord, item: Item, labels: LabelSchema, second_reader: bool, terms: Terms = ALONE
+) -> VerdictRecord:
+    """A verdict with what it means for the item. Its revision is the item's.
+
+    Raises Invalid when a blind item's labels are not all answered, or nobody is there to escalate to.
     """
     given = verdict.answers
     if item.blind and verdict.outcome == "labels":
         given = every_label(labels, given)
     doubts = audits.doubts(item.drawn, given, verdict.outcome)
-    if item.purpose == "recall":
-        corrects = {label for label, answer in given.items() if answer == "present"} != set(item.answered)
-    else:
-        shared = set(doubts) & set(item.doubts) if item.reading == 2 else set(() if second_reader else doubts)
-        corrects = item.purpose == "audit" and bool(shared)
-    return msgspec.structs.replace(
+    verdict = msgspec.structs.replace(
         verdict, answers=given, purpose=item.purpose, blind=item.blind, reading=item.reading, drawn=item.drawn,
-        doubts=doubts, second_reader=second_reader, corrects=corrects, revision=item.revision,
-        received_at=item.received_at,
+        doubts=doubts, second_reader=second_reader, corrects=_corrects(verdict, item, given, doubts, second_reader),
+        revision=item.revision, received_at=item.received_at, first_doubts=item.doubts, answered=item.answered,
+        earlier=item.earlier, adjudicated=item.adjudicates, hold_s=terms.hold_s, gold=item.purpose == "gold",
+        gold_id=item.gold_id, planted=item.planted,
     )  # fmt: skip
+    return _stepped(verdict, item, labels, terms)
+
+
+def decides(verdict: VerdictRecord) -> bool:
+    """Whether the image's caller waits for this reading."""
+    return verdict.purpose == "review" and (verdict.reading == 1 or verdict.adjudicated or bool(verdict.earlier))
+
+
+def as_earlier(verdict: VerdictRecord) -> EarlierReading:
+    return EarlierReading(
+        verdict=verdict.id, reviewer=verdict.reviewer, outcome=verdict.outcome, answers=verdict.answers,
+        note=verdict.note, new_label=verdict.new_label,
+    )  # fmt: skip
+
+
+def item_of(verdict: VerdictRecord) -> Item:
+    """The item that a verdict is about, as far as its meaning depends on it."""
+    return Item(
+        id=verdict.item or verdict.prediction, prediction=verdict.prediction, revision=verdict.revision,
+        project=verdict.project, site=verdict.site, case=verdict.case, sha256=verdict.sha256,
+        received_at=verdict.received_at or 0, reasons=(), purpose=verdict.purpose, blind=verdict.blind,
+        reading=verdict.reading, drawn=verdict.drawn, doubts=verdict.first_doubts, answered=verdict.answered,
+        earlier=verdict.earlier, adjudicates=verdict.adjudicated, gold_id=verdict.gold_id, planted=verdict.planted,
+    )  # fmt: skip
+
+
+def _corrects(
+    verdict: VerdictRecord, item: Item, given: dict[str, Answer], doubts: tuple[str, ...], second_reader: bool
+) -> bool:
+    if verdict.outcome == "escalated":
+        return False
+    if item.purpose == "recall":
+        return {label for label, answer in given.items() if answer == "present"} != set(item.answered)
+    if item.purpose != "audit":
+        return False
+    if item.adjudicates:
+        return bool(audits.doubts(item.doubts, given, verdict.outcome))
+    if item.reading == 2:
+        return bool(set(doubts) & set(item.doubts))
+    return bool(doubts) and not second_reader
+
+
+def _stepped(verdict: VerdictRecord, item: Item, labels: LabelSchema, terms: Terms) -> VerdictRecord:
+    """The verdict with what follows from it, and with what the readings so far are together."""
+    if verdict.outcome == "escalated":
+        return _left_to_others(verdict, terms)
+    if not decides(verdict):
+        return verdict
+    if item.adjudicates:
+        return msgspec.structs.replace(verdict, agreed=verdict.answers, agreed_outcome=verdict.outcome)
+    found = consensus([*item.earlier, as_earlier(verdict)], terms.agreement, labels)
+    if found.state == "open":
+        return msgspec.structs.replace(verdict, step="again")
+    if found.state == "undecidable" and terms.escalate_to:
+        return msgspec.structs.replace(verdict, step="escalate", escalate_to=terms.escalate_to)
+    if item.earlier:
+        return msgspec.structs.replace(verdict, agreed=found.answers, agreed_outcome=found.outcome)
+    return verdict
+
+
+def _left_to_others(verdict: VerdictRecord, terms: Terms) -> VerdictRecord:
+    if not terms.escalate_to:
+        raise Invalid(
+            "this queue names nobody to escalate to; answer unsure, skip, or ask a manager to set escalate_to"
+        )
+    asked_anyway = verdict.purpose == "audit" and verdict.reading == 1 and verdict.second_reader
+    if verdict.purpose == "gold" or asked_anyway or (verdict.purpose == "review" and not decides(verdict)):
+        return verdict
+    step: Step = "escalate"
+    return msgspec.structs.replace(verdict, step=step, escalate_to=terms.escalate_to)
 
 
 def every_label(labels: LabelSchema, given: dict[str, Answer]) -> dict[str, Answer]:
