@@ -26,9 +26,12 @@ def test_a_change_needs_what_was_read(served: Served) -> None:
     back = served.http.put(PATH, json=read_first.json(), headers={"If-Match": changed.headers["etag"]})
     assert back.headers["etag"] == tag
     events = [record for _, record in read(served.data.folder / "journal" / "test") if isinstance(record, EventRecord)]
-    assert [(each.name, each.detail["before"]) for each in events[-2:]] == [
-        ("site_changed", tag), ("site_changed", changed.headers["etag"]),
-    ]  # fmt: skip
+    intended, done = [each for each in events if each.name.startswith("site_")][-2:]
+    assert (intended.name, done.name) == ("site_changing", "site_changed")
+    assert intended.detail["before"] == done.detail["before"] == changed.headers["etag"]
+    assert done.detail["intention"] == intended.id
+    assert (done.subject, done.actor) == (tag, intended.actor)
+    assert intended.detail["digest"].startswith(f"sha256:{tag.strip(chr(34))}"), "whoever finds only the intention can tell"
 
 
 def test_a_change_is_in_force_for_the_next_image(served: Served) -> None:

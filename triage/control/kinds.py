@@ -6,12 +6,15 @@ Routes, `apply`, `diff` and the poll iterate it. The site and its standing are o
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from model_store.errors import DocumentError
 from triage.access.access_document import AccessDocument
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
@@ -40,6 +43,8 @@ class Kind(Generic[Model]):
     """There is one, which has no name of its own: `<folder>.json`."""
     names: str = NAME
     """What its documents may be called."""
+    hidden: tuple[str, ...] = ()
+    """Fields of its model that are told to nobody, as secrets are: replies and journal hold a short digest in their place."""
     routed: bool = True
     """False: it is read and changed through routes of its own, and not by `apply`."""
 
@@ -68,6 +73,7 @@ class Place(NamedTuple):
     name: str
 
 
+_HIDDEN = re.compile(r"hidden:[0-9a-f]{12}")
 _FOLDERS: dict[tuple[bool, bool, str], str] = {
     (True, False, "sites"): "site",
     (True, False, "standing"): "standing",
@@ -100,3 +106,44 @@ def misnamed(place: Place) -> bool:
     return bool(place.project is not None and not re.fullmatch(NAME, place.project)) or not (
         single or re.fullmatch(names, place.name)
     )
+
+
+def shown(kind: Kind[Any], model: BaseModel) -> dict[str, Any]:
+    """A document as it may be told, for JSON. A hidden field reads `hidden:<12 hexadecimal digits>`, so that whoever knows the
+    secret can tell whether it is this one."""
+    told: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
+    for field in kind.hidden:
+        if told.get(field) is not None:
+            told[field] = hidden(str(told[field]))
+    return told
+
+
+def hidden(secret: str) -> str:
+    return secret if _HIDDEN.fullmatch(secret) else f"hidden:{hashlib.sha256(secret.encode()).hexdigest()[:12]}"
+
+
+def shown_text(kind: Kind[Any], model: BaseModel) -> str:
+    """The same as text. Without hidden fields it is what stands in the store, byte for byte."""
+    return json.dumps(shown(kind, model), indent=1) if kind.hidden else text_of(model).decode()
+
+
+def revealed(kind: Kind[Any], given: BaseModel, stands: BaseModel | None) -> BaseModel:
+    """A document that was read, changed and sent back: what was hidden in it is what it stood for.
+
+    Raises DocumentError where it stood for something else.
+    """
+    known = {}
+    for field in kind.hidden:
+        value, before = getattr(given, field), getattr(stands, field, None)
+        if isinstance(value, str) and _HIDDEN.fullmatch(value):
+            if not isinstance(before, str) or hidden(before) != value:
+                raise DocumentError(
+                    f"{kind.name}: {field} = {value}: this stands for another secret; send the secret itself"
+                )
+            known[field] = before
+    return given.model_copy(update=known)
+
+
+def text_of(model: BaseModel) -> bytes:
+    """A document as it is stored: only what is not the default."""
+    return model.model_dump_json(indent=1, exclude_defaults=True).encode()

@@ -273,7 +273,7 @@ class Control:
         `if_match` is the etag the caller read, None to create. Raises PreconditionFailed, Unavailable, or ModelStoreError when
         the document names what is not there.
         """
-        content = document.model_dump_json(indent=1, exclude_defaults=True).encode()
+        content = kinds.text_of(document)
         site = self.open(project, name, content)
         if told := _unseen(site):
             raise ModelStoreError(f"site {project}/{name}: {told}")
@@ -303,7 +303,7 @@ class Control:
 
     def keep(self, kind: str, project: str | None, name: str, model: BaseModel, if_match: str | None) -> str:
         """Stores a document of a kind and puts it in force here; its etag. Raises PreconditionFailed, Unavailable."""
-        content = model.model_dump_json(indent=1, exclude_defaults=True).encode()
+        content = kinds.text_of(model)
         with self._changing:
             tag = self.documents.swap(KINDS[kind].path(project, name), content, if_match)
             self._changed(Place(kind, project, name), Entry(model, tag))
