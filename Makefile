@@ -26,7 +26,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up serve test check lint format bench bench-certify locks images clean
+.PHONY: help demo up serve test check lint format bench bench-certify bench-faults locks images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -61,6 +61,9 @@ bench: $(DEV) ## the measured pairs; prints the table
 
 bench-certify: $(DEV) ## whether certificates keep their promise, for how long, and how fast; prints the table
 	$(BIN)/python -m tests.benchmarks.certify $(ARGS)
+
+bench-faults: $(DEV) ## parts that die, hang, lie or run full, under load; prints what everybody saw and what was lost
+	$(BIN)/python -m tests.faults $(ARGS)
 
 images: ## container images of every part (TAG=0.1.0 for the gpu overlay; DOCKER=podman works too)
 	$(DOCKER) build -f k8s/images/gateway/Dockerfile -t secondreader-gateway:$(TAG) .

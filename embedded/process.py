@@ -66,6 +66,10 @@ class Process:
                 self._process.wait(grace_s)
         self.kill()
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the process itself."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """SIGKILL to the whole group."""
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,1 @@
+"""Faults: what callers and reviewers see when a part dies, hangs, lies or runs full, and what was lost."""
