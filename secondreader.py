@@ -27,6 +27,7 @@ COMMANDS = {
     "log": ("triage.commands.log", "deployment_log", "The deployment log as Parquet."),
     "recall": ("triage.commands.recall", "recall", "Answers in doubt, and what became of them."),
     "recover": ("triage.commands.log", "recover", "Make queue and views again from the journals."),
+    "keys": ("triage.commands.keys", "keys", "Who may call: make, list and revoke API keys."),
     "doctor": ("triage.commands.doctor", "doctor", "What is wrong here, each finding with its mend."),
 }
 """Command -> module, attribute, one line of help. The line stands here so that `--help` imports nothing."""

@@ -15,14 +15,19 @@ from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from triage.access.principal import Principal
+from triage.access.principal import EVERYTHING, Principal
 from triage.access.roles import Permission
 from triage.errors import Forbidden, NotAuthorized, TriageError
 from triage.parts import Parts
 from triage.reviewing.item import project_of
 from triage.routes.replies import problem_of
 
-OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/review"})
+OPEN = frozenset(
+    {
+        "/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/review",
+        "/v2", "/v2/health/live", "/v2/health/ready",
+    }
+)  # fmt: skip
 """Liveness, readiness without names, numbers without ids, descriptions, and pages that hold no data."""
 OPEN_BELOW = ("/static/",)
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
@@ -79,12 +84,18 @@ async def allow_any(
 
 
 class permits:
-    """A FastAPI dependency: the principal, if it has one of these permissions where the path says."""
+    """A FastAPI dependency: the principal, if it has one of these permissions where the path says.
 
-    def __init__(self, *permissions: Permission) -> None:
+    A path that names no project asks for it anywhere; what is the whole service's, and not a project's, asks `everywhere`.
+    """
+
+    def __init__(self, *permissions: Permission, everywhere: bool = False) -> None:
         self.permissions = permissions
+        self._everywhere = everywhere
 
     async def __call__(self, request: Request) -> Principal:
+        if self._everywhere:
+            return await allow_any(request, self.permissions, EVERYTHING, EVERYTHING)
         path = request.path_params
         project = path.get("project") or _project(path.get("queue") or path.get("token"))
         return await allow_any(request, self.permissions, project, path.get("site"))
