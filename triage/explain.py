@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,8 +14,8 @@ from model_store.decision import Decisions, DecisionTable, decide
 from model_store.errors import ModelStoreError
 from model_store.record import PredictionRecord, VerdictRecord
 from triage import policy
+from triage.archive.history import History
 from triage.control.catalog import Catalog
-from triage.journal.segments import nodes, read
 from triage.promise import audits, drawing
 
 
@@ -35,10 +35,14 @@ class Explanation:
         return not self.disagreements
 
 
-def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None = None) -> Explanation:
-    """Without the key the number that drew the audit is taken from the record, and what it drew is still checked.
+def explain(
+    record: PredictionRecord, catalog: Catalog, audit_key: bytes | None = None, digest: str | None = None
+) -> Explanation:
+    """Without the key the number that drew the audit is taken from the record, and what it drew is still checked. With the
+    digest of other rules it is decided by those.
 
-    Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more.
+    Raises ModelStoreError when the bundle or the rules that decided are not in the data folder any more, or do not belong
+    together.
     """
     chance: dict[str, float] = {}
     fires: tuple[str, ...] = ()
@@ -51,7 +55,8 @@ def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None 
                 f"{record.model} is now the bundle {bundle.digest[:19]} and {record.bundle[:19]} decided; "
                 "restore that bundle from a backup"
             )
-        rules, table = catalog.recorded(record.rules), catalog.table(record.model, record.rules)
+        digest = digest or record.rules
+        rules, table = catalog.recorded(digest), catalog.table(record.model, digest)
         again = msgspec.structs.replace(
             record.policy,
             certified_here=policy.certified_here(rules, record, record.provider, record.precision),
@@ -96,16 +101,28 @@ def explain(record: PredictionRecord, catalog: Catalog, audit_key: bytes | None 
     return Explanation(record, routing.route, routing.reasons, fires, absent, disagreements)
 
 
-def find(journal_folder: Path, prediction_id: str) -> tuple[list[PredictionRecord], list[VerdictRecord]]:
-    """Every revision of a prediction and every verdict on it, over all nodes' journals."""
-    predictions, verdicts = [], []
-    for node in nodes(journal_folder):
-        for _, record in read(node):
-            if isinstance(record, PredictionRecord) and record.id == prediction_id:
-                predictions.append(record)
-            elif isinstance(record, VerdictRecord) and record.prediction == prediction_id:
-                verdicts.append(record)
-    return predictions, verdicts
+def find(history: History, prediction_id: str) -> tuple[list[PredictionRecord], list[VerdictRecord]]:
+    """Every revision of a prediction and every verdict on it, each once and in order, over all journals and the archive."""
+    predictions: dict[int, PredictionRecord] = {}
+    verdicts: dict[tuple[str, int], VerdictRecord] = {}
+    for record in history.records(None, ("predictions", "verdicts"), _came(prediction_id), ("embedding",)):
+        if isinstance(record, PredictionRecord) and record.id == prediction_id:
+            predictions[record.revision] = record
+        elif isinstance(record, VerdictRecord) and record.prediction == prediction_id:
+            verdicts[record.id, record.revision] = record
+    return (
+        [predictions[revision] for revision in sorted(predictions)],
+        sorted(verdicts.values(), key=lambda each: (each.at, each.revision)),
+    )
+
+
+def _came(prediction_id: str) -> int:
+    """The microsecond before which an image of this id did not come; 0 when the id does not tell."""
+    try:
+        parsed = uuid.UUID(prediction_id)
+    except ValueError:
+        return 0
+    return 1000 * (parsed.int >> 80) if parsed.version == 7 else 0
 
 
 def _decide(table: DecisionTable, record: PredictionRecord) -> Decisions:

@@ -13,8 +13,14 @@ from model_store.record import PolicySnapshot, PredictionRecord
 from tests import bundles
 from tests.bundles import make
 from tests.triage.gateway_parts import Wired
+from triage.archive.history import History
 from triage.control.catalog import Catalog
 from triage.explain import explain, find, summary
+from triage.store.places import open_objects
+
+
+def history(gateway: Wired) -> History:
+    return History(open_objects(gateway.data.folder / "log"), gateway.data.folder / "journal")
 
 
 async def every_kind(gateway: Wired) -> list[PredictionRecord]:
@@ -125,7 +131,7 @@ async def test_it_is_found_with_its_verdicts_and_told_in_words(gateway: Wired) -
     view = await gateway.predict("blue")
     (lease,) = await gateway.desk.lease("default.review", "ada", 1, None)
     await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
-    predictions, verdicts = find(gateway.data.folder / "journal", view["id"])
+    predictions, verdicts = find(history(gateway), view["id"])
     catalog = Catalog(gateway.data.folder)
     told = summary([explain(record, catalog) for record in predictions], verdicts, catalog)
     assert told["agrees"] is True
@@ -135,4 +141,4 @@ async def test_it_is_found_with_its_verdicts_and_told_in_words(gateway: Wired) -
         "reviewer": "ada", "purpose": "review", "reading": 1, "outcome": "labels", "answers": {"blue": "present"},
     }  # fmt: skip
     assert [each["label"] for each in told["classes"]] == ["red", "green", "blue"]
-    assert find(gateway.data.folder / "journal", "nobody") == ([], [])
+    assert find(history(gateway), "nobody") == ([], [])

@@ -32,6 +32,15 @@ def settings_of(config: Path | None, **arguments: Any) -> Settings:
         raise click.UsageError(str(error)) from None
 
 
+def history_of(settings: Settings, told: Any = None) -> Any:
+    """Everything that was ever recorded: the journals here and the log."""
+    from triage.archive.history import History
+    from triage.journal.reading import to_the_log
+    from triage.store.places import open_objects
+
+    return History(open_objects(settings.log_place), settings.journal_folder, told or to_the_log)
+
+
 @contextmanager
 def told_plainly() -> Iterator[None]:
     """What a user can mend ends the command with one sentence."""
@@ -77,6 +86,40 @@ def progress(console: Console, total: int, quiet: bool) -> Any:
             yield lambda: progress.advance(task)
 
     return shown()
+
+
+class Counting:
+    """Called for each thing that is done; shows how many, on a terminal only."""
+
+    def __init__(self, what: str, quiet: bool) -> None:
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._shown = Progress(
+            SpinnerColumn(), TextColumn("{task.completed:,.0f} " + what), TimeElapsedColumn(), console=console,
+            transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._shown.add_task(what, total=None)
+        self._new = 0
+
+    def __call__(self) -> None:
+        self._new += 1
+        if self._new == 1000:
+            self._shown.advance(self._task, self._new)
+            self._new = 0
+
+    def close(self) -> None:
+        self._shown.stop()
+
+
+@contextmanager
+def counting(what: str, quiet: bool) -> Iterator[Counting]:
+    counted = Counting(what, quiet)
+    counted._shown.start()
+    try:
+        yield counted
+    finally:
+        counted.close()
 
 
 def print_counts(counts: dict[str, int], title: str, as_json: bool) -> None:
