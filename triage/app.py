@@ -39,7 +39,7 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.routes import cases as case_routes
-from triage.routes import control, documents, monitoring, operations, predictions, reviewing
+from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing
 from triage.routes import outcomes as outcome_routes
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
@@ -81,6 +81,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         control.router,
         documents.router,
         monitoring.router,
+        keys.router,
         operations.router,
     ):
         app.include_router(router)
@@ -164,7 +165,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
 
     async def poll() -> None:
         await asyncio.get_running_loop().run_in_executor(polling, sites.poll)
-        entrance.know(sites.of("key"), sites.service("access"))
+        parts.learn()
         for site in sites.sites:
             if site.bundle:
                 manifest = site.bundle.manifest

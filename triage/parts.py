@@ -49,6 +49,10 @@ class Parts:
     """Images being decoded to be shown: the largest take hundreds of MB each."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def learn(self) -> None:
+        """What the documents say of keys and people holds at the entrance from now on."""
+        self.entrance.know(self.control.of("key"), self.control.service("access"))
+
     def readiness(self) -> tuple[str, list[str]]:
         """The readiness state and every reason against a better one."""
         if self.journal.broken:

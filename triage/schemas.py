@@ -219,3 +219,44 @@ class NamedDocument(_Body):
 
 class DocumentList(_Body):
     documents: list[NamedDocument]
+
+
+class GrantBody(_Body):
+    role: str
+    projects: list[str]
+    sites: list[str]
+
+
+class KeyBody(_Body):
+    """What is known of a key: everything but the key."""
+
+    prefix: str
+    state: Literal["good", "expired", "revoked"]
+    subject: str
+    grants: list[GrantBody]
+    project: str
+    site: str
+    names_reviewers: bool
+    rate: float | None
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+    revoked_by: str
+    note: str
+
+
+class KeyMade(KeyBody):
+    key: str
+    """Shown here and never again."""
+
+
+class Me(_Body):
+    subject: str
+    names_reviewers: bool
+    project: str
+    site: str
+    key: str | None
+    """Prefix of the key that was sent."""
+    grants: list[GrantBody]
+    permissions: list[str]

@@ -27,15 +27,15 @@ from triage.settings import Settings
 
 PLACED = {
     "predict": [
-        "POST /v1/predictions",
+        "POST /v1/predictions", "POST /v1/predictions/{prediction_id}/truth",
         "POST /v1/projects/{project}/sites/{site}/cases/{case}/close",
     ],
     "predictions.own": ["GET /v1/projects/{project}/sites/{site}/cases/{case}"],
     "predictions.own predictions.all": [
-        "GET /v1/predictions/{prediction_id}",
+        "GET /v1/predictions/{prediction_id}", "GET /v1/predictions/{prediction_id}/truth",
     ],
     "predictions.own images": [
-        "GET /v1/predictions/{prediction_id}/image",
+        "GET /v1/predictions/{prediction_id}/image", "GET /v1/predictions/{prediction_id}/evidence",
     ],
     "outcomes": ["GET /v1/outcomes"],
     "lease": [
@@ -45,18 +45,25 @@ PLACED = {
     ],
     "queues.read": ["GET /v1/queues", "GET /v1/queues/{queue}"],
     "sites.read": [
-        "GET /v1/projects/{project}/sites/{site}",
+        "GET /v1/projects/{project}/sites", "GET /v1/projects/{project}/sites/{site}",
         "GET /v1/projects/{project}/sites/{site}/monitor", "GET /v1/models/{name}/{version}", "GET /v1/rules/{digest}",
+        "GET /v1/switch", "GET /v1/projects/{project}/switch",
     ],
     "sites.manage": ["PUT /v1/projects/{project}/sites/{site}"],
     "suspend": [
         "POST /v1/projects/{project}/sites/{site}/classes/{label}/suspend",
         "POST /v1/projects/{project}/sites/{site}/classes/{label}/resume",
+        "PUT /v1/switch", "DELETE /v1/switch", "PUT /v1/projects/{project}/switch", "DELETE /v1/projects/{project}/switch",
+    ],
+    " ".join(PERMISSIONS): ["GET /v1/me"],
+    "keys": [
+        "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{prefix}", "GET /v1/access", "PUT /v1/access", "DELETE /v1/access",
     ],
 }  # fmt: skip
 """Permissions, any of which will do -> routes."""
 ASKS = {route: frozenset(names.split()) for names, routes in PLACED.items() for route in routes}
 SAMPLES = {
+    "prefix": "abcdefgh",
     "queue": "nowhere.review", "token": "nowhere.review~item~1~0000", "version": "1", "digest": f"sha256:{64 * '0'}",
 }  # fmt: skip
 """Of path parameters; every other is `nowhere`."""
