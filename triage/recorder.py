@@ -36,7 +36,7 @@ class Recorder:
         self._reviews = reviews
         self._node = node
         self._metrics = metrics
-        self._open: dict[asyncio.Task[None], Position] = {}
+        self._open: dict[object, Position] = {}
         """Records on their way, each with a position that is not after its own."""
         self._epoch: str | None = None
         self._checkpoint: Position | None = None
@@ -58,27 +58,45 @@ class Recorder:
 
         What was begun is finished also when the request is cancelled: its record may be on the disk already.
         """
-        task = asyncio.create_task(self._journal_and_index(record, told))
-        self._open[task] = self._journal.end  # no later than where the record will begin
-        task.add_done_callback(self._open.pop)
-        await asyncio.shield(task)
-
-    async def _journal_and_index(self, record: Record, told: Told | None) -> None:
-        started = time.perf_counter()
-        await self._journal.append(record)
-        journaled = time.perf_counter()
-        self._metrics.stage("journal", journaled - started)
-        indexed = False
+        on_its_way = object()
+        self._open[on_its_way] = self._journal.end  # no later than where the record will begin
         try:
-            if not self.behind:
-                await self._index.apply(record, told)
-                indexed = True
-                self._metrics.stage("enqueue", time.perf_counter() - journaled)
+            started = time.perf_counter()
+            written = self._journal.begin(record)
+            try:
+                await written
+                self._metrics.stage("journal", time.perf_counter() - started)
+                await self._enter(record, told)
+            except asyncio.CancelledError:
+                # A task for each record, only in case it is cancelled, would cost every prediction; entering it twice is one.
+                if written.exception() is None:
+                    task = asyncio.create_task(self._enter(record, told))
+                    self._open[task] = self._open[on_its_way]
+                    task.add_done_callback(self._entered)
+                raise
+        finally:
+            del self._open[on_its_way]
+
+    async def _enter(self, record: Record, told: Told | None) -> None:
+        """Into the index, unless that is behind."""
+        started = time.perf_counter()
+        if self.behind:
+            return
+        try:
+            await self._index.apply(record, told)
         except IndexAway as error:
             log.warning("index is behind the journal", extra={"why": str(error)})
-        finally:
-            if not indexed:
-                self._set_behind(True)
+            self._set_behind(True)
+        except Exception:
+            self._set_behind(True)
+            raise
+        else:
+            self._metrics.stage("enqueue", time.perf_counter() - started)
+
+    def _entered(self, task: asyncio.Task[None]) -> None:
+        del self._open[task]
+        if task.cancelled():
+            self._set_behind(True)
 
     async def step(self) -> None:
         """One turn: notices a lost index, catches up, moves the checkpoint."""

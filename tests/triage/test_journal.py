@@ -453,3 +453,22 @@ async def test_a_journal_that_broke_is_closed_like_any_other(tmp_path: Path) -> 
         (tmp_path / "n" / "00000002.seg").write_bytes(b"in the way")
         with pytest.raises(JournalBroken):
             await opened.append(event(1, 5000))
+
+
+async def test_what_was_handed_in_is_written_whoever_is_cancelled(tmp_path: Path) -> None:
+    """And the cancelled learns so no sooner than it is."""
+    with journal(tmp_path) as opened:
+        writing = asyncio.create_task(opened.append(event(1)))
+        await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert stored(tmp_path) == [event(1)]
+        assert opened.end > Position(1, len(MAGIC))
+
+
+async def test_a_closed_journal_refuses(tmp_path: Path) -> None:
+    with journal(tmp_path) as opened:
+        pass
+    with pytest.raises(JournalBroken, match="this gateway is ending, send it to another"):
+        await opened.append(event(1))

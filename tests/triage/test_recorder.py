@@ -144,7 +144,7 @@ async def test_a_request_that_was_cancelled_is_indexed_if_it_was_journaled(gatew
         await asyncio.gather(task, return_exceptions=True)
     await gateway.predict("blue", 99)
     while gateway.recorder._open:
-        await asyncio.wait(gateway.recorder._open)
+        await asyncio.wait(gateway.recorder._open)  # type: ignore[type-var]
     await gateway.recorder.step()
     assert views(redis) == {record.id for record in gateway.predictions()}
 
@@ -169,6 +169,24 @@ async def test_a_cancelled_record_holds_the_checkpoint_until_it_is_indexed(gatew
         assert reached <= before or record.id in views(redis)
         assert loop.time() < deadline
         await asyncio.sleep(0.01)
+
+
+async def test_a_cancelled_request_sets_nobody_else_s_index_behind(gateway: Wired, redis: Redis) -> None:
+    slow = _Slow(gateway.journal, gateway.index, gateway.reviews, "test", gateway.metrics)
+    await slow.step()
+    gateway.intake._recorder = slow
+    slow.hold()
+    task = asyncio.create_task(gateway.predict("blue", 1))
+    await slow.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not slow.behind
+    assert views(redis) == set()
+    slow.go.set()
+    while slow._open:
+        await asyncio.wait(slow._open)  # type: ignore[type-var]
+    assert views(redis) == {record.id for record in gateway.predictions()} != set()
 
 
 async def test_a_broken_journal_indexes_nothing(gateway: Wired, redis: Redis) -> None:

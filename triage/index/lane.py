@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as TooSlow
 
 Command = tuple[Any, ...]
 _Call = tuple[bytes, int, "asyncio.Future[list[Any]]"]
@@ -23,17 +25,17 @@ class RedisLane:
     """`run` raises redis-py's RedisError, or OSError, when the server does not answer or refuses a command."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        pool = ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, client_name="secondreader"
-        )
+        # Without a time limit of its own: it would wrap each send and each reply in one, which costs more than the replies.
+        pool = ConnectionPool.from_url(url, protocol=2, socket_timeout=None, client_name="secondreader")
         self._connection = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._timeout_s = timeout_s
         self._waiting: list[_Call] = []
         self._driver: asyncio.Task[None] | None = None
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The replies, in order. Cancelling the caller cancels nothing that was sent."""
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        packed = b"".join(self._connection.pack_commands(commands))
+        packed = b"".join([pack_command(command) for command in commands])
         self._waiting.append((packed, len(commands), future))
         if self._driver is None or self._driver.done():
             self._driver = asyncio.create_task(self._drive())
@@ -66,12 +68,21 @@ class RedisLane:
                         future.set_exception(error)
 
     async def _exchange(self, calls: list[_Call]) -> None:
-        await self._connection.connect()
-        await self._connection.send_packed_command([b"".join(packed for packed, *_ in calls)])
-        for _, count, future in calls:
-            replies = [await self._reply() for _ in range(count)]
-            if not future.done():
-                future.set_result(replies)
+        now = asyncio.get_running_loop().time
+        ends = now() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(ends) as limit:
+                if not self._connection.is_connected:
+                    await self._connection.connect()
+                await self._connection.send_packed_command([b"".join([packed for packed, *_ in calls])])
+                for _, count, future in calls:
+                    replies = [await self._reply() for _ in range(count)]
+                    if not future.done():
+                        future.set_result(replies)
+                    if now() > ends - self._timeout_s / 2:  # it goes on answering
+                        limit.reschedule(ends := now() + self._timeout_s)
+        except TimeoutError:
+            raise TooSlow(f"no answer within {self._timeout_s:g} s") from None
 
     async def _reply(self) -> Any:
         try:

@@ -52,6 +52,7 @@ class SegmentJournal:
         self._observe_fsync = observe_fsync
         self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._end = START
+        self._closing = False
 
     @property
     def end(self) -> Position:
@@ -82,14 +83,21 @@ class SegmentJournal:
         self._thread.start()
 
     async def append(self, record: Record) -> Position:
+        return await self.begin(record)
+
+    def begin(self, record: Record) -> asyncio.Future[Position]:
+        """`append` for who must know how it ended also when cancelled: the future cannot be cancelled. Raises JournalBroken."""
         if self.broken:
             raise JournalBroken(f"the journal failed earlier ({self.broken}); mend the disk and restart the gateway")
-        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self._inbox.put((records.encode(record), future))
-        return await future
+        if self._closing:
+            raise JournalBroken("the journal is closed; this gateway is ending, send it to another")
+        written = _Written(loop=asyncio.get_running_loop())
+        self._inbox.put((records.encode(record), written))
+        return written
 
     def close(self) -> None:
         """Writes what was handed in, seals the segment, then stops."""
+        self._closing = True
         self._inbox.put(None)
         self._thread.join()
         if not self.broken:
@@ -184,6 +192,13 @@ class SegmentJournal:
         _settle(batch, lambda future, position: future.set_result(position), positions)
 
 
+class _Written(asyncio.Future[Position]):
+    """What was handed to the journal cannot be taken back. Whoever is cancelled meanwhile learns of it when this is done."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
 def _settle(
     batch: list[_Entry], settle: Callable[[asyncio.Future[Position], Position], None], positions: list[Position]
 ) -> None:
@@ -194,8 +209,7 @@ def _settle(
 
     def wake(pairs: list[tuple[asyncio.Future[Position], Position]]) -> None:
         for future, position in pairs:
-            if not future.done():  # its request may have been cancelled meanwhile
-                settle(future, position)
+            settle(future, position)
 
     for loop, pairs in loops.items():
         loop.call_soon_threadsafe(wake, pairs)
