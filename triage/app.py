@@ -39,15 +39,17 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.routes import cases as case_routes
-from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing
+from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing, v2
 from triage.routes import outcomes as outcome_routes
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
 from triage.routes.doors import Doors
+from triage.routes.draining import Draining
 from triage.routes.front_door import FrontDoor
 from triage.routes.replies import install
 from triage.routes.sealed import Sealed
 from triage.routes.traced import Traced
+from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
@@ -75,6 +77,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     for router in (
         predictions.images,
         predictions.router,
+        v2.router,
         case_routes.router,
         reviewing.router,
         outcome_routes.router,
@@ -91,6 +94,8 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     app.add_middleware(Doors)
     app.add_middleware(Bounded)
     app.add_middleware(Sealed)
+    app.add_middleware(Draining)
+    app.add_middleware(V2Errors)
     app.add_middleware(Traced)
     app.add_middleware(Counted, metrics=counted)
     return app
@@ -135,7 +140,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     answering = Answering(sites, reviews, recorder, metrics)
     desk = Desk(sites, reviews, answering, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
-    recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder)
+    recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder, settings.log_place)
     suspensions = Suspensions(sites, recorder, recalls, stale_s)
     auditor = Auditor(sites, reviews, recorder, suspensions, metrics, settings.data / "thresholds")
     stopping = asyncio.Event()

@@ -13,6 +13,7 @@ TriageError                       detail says what is wrong and what to do
 ├── Busy                  429     more work in flight than is allowed; Retry-After
 │   └── TooOften                  one key, or one stranger, asks more often than it may
 └── Unavailable           503     a part the answer needs is away; Retry-After
+    ├── Stopping                  this gateway drains: another one takes it
     ├── JournalBroken             the journal could not be written: nothing is acknowledged any more
     ├── IndexAway                 Redis does not answer
     ├── IssuerAway                the OpenID provider does not answer, and this token is new
@@ -85,6 +86,11 @@ class TooOften(Busy):
 class Unavailable(TriageError):
     status, title = 503, "A part of the service is away"
     retry_after = 2
+
+
+class Stopping(Unavailable):
+    title = "This gateway stops"
+    retry_after = 1
 
 
 class JournalBroken(Unavailable):

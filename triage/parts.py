@@ -55,6 +55,8 @@ class Parts:
 
     def readiness(self) -> tuple[str, list[str]]:
         """The readiness state and every reason against a better one."""
+        if self.stopping.is_set():
+            return "not_ready", ["this gateway stops"]
         if self.journal.broken:
             return "not_ready", [f"the journal is broken: {self.journal.broken}"]
         if not self.control.sites:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import time
 from types import FrameType
 
 import msgspec
 import uvicorn
 
+from triage import tracing
 from triage.app import create_app
 from triage.errors import SettingsError
 from triage.parts import Parts
+from triage.protocol import Protocol
 from triage.settings import Settings
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 CONNECTIONS = 1024
-"""Open at once, idle ones among them: reviewers and listeners keep theirs."""
+"""Open at once, idle ones among them: reviewers keep theirs. Listeners to outcomes come on top."""
 KEEP_ALIVE_S = 75
 """Longer than clients and proxies keep an idle connection: the side that closes first must not be the one that is asked."""
+
+PATIENCE_S = 20
+"""For what is in flight when it is told to stop, seconds."""
 
 
 class _JsonFormatter(logging.Formatter):
@@ -33,6 +39,10 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (trace := tracing.current.get()) is not None:
+            line["trace"] = trace.id
+        if prediction := tracing.prediction.get():
+            line["prediction"] = prediction
         line |= {name: str(value) for name, value in vars(record).items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -46,13 +56,14 @@ def run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, loop="uvloop", http="httptools",
-        access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=20, server_header=False,
+        app, host=settings.host, port=settings.port, loop="uvloop", http=Protocol, ws="none",
+        access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=PATIENCE_S, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=False,
-        limit_concurrency=max(CONNECTIONS, 4 * settings.max_in_flight),
+        limit_concurrency=max(CONNECTIONS, 4 * settings.max_in_flight) + settings.max_listeners,
     )  # fmt: skip
     # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.
     logging.getLogger("uvicorn.error").addFilter(lambda record: getattr(app.state, "refused", None) is None)
+    ended = tracing.install()
     try:
         _Server(config).run()
     except SystemExit:
@@ -60,10 +71,16 @@ def run(settings: Settings) -> None:
         if refused is not None:
             raise refused from None
         raise
+    finally:
+        if ended is not None:
+            ended()  # what is not sent yet
 
 
 class _Server(uvicorn.Server):
-    """Tells streams and long polls to end as soon as a signal arrives, before it waits for connections to close."""
+    """Drains before it stops. At the first signal streams and long polls end, readiness says no and new work is refused in
+    words; the listener closes when predictions in flight are done and `drain_s` has passed, or at a second signal."""
+
+    _since: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -72,6 +89,17 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         parts: Parts | None = getattr(self.config.app.state, "parts", None)  # type: ignore[union-attr]
-        if parts is not None:
-            parts.stopping.set()
-        super().handle_exit(sig, frame)
+        if parts is None or self._since is not None:
+            super().handle_exit(sig, frame)
+            return
+        parts.stopping.set()
+        self._since = time.monotonic()
+        self._captured_signals.append(sig)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._since is not None and not self.should_exit:
+            parts: Parts = self.config.app.state.parts  # type: ignore[union-attr]
+            waited = time.monotonic() - self._since
+            done = parts.calls.room.requests == 0 and waited >= parts.settings.drain_s
+            self.should_exit = done or waited >= parts.settings.drain_s + PATIENCE_S
+        return await super().on_tick(counter)

@@ -29,6 +29,9 @@ PLACED = {
     "predict": [
         "POST /v1/predictions", "POST /v1/predictions/{prediction_id}/truth",
         "POST /v1/projects/{project}/sites/{site}/cases/{case}/close",
+        "GET /v2/models/{model}", "GET /v2/models/{model}/versions/{version}",
+        "GET /v2/models/{model}/ready", "GET /v2/models/{model}/versions/{version}/ready",
+        "POST /v2/models/{model}/infer", "POST /v2/models/{model}/versions/{version}/infer",
     ],
     "predictions.own": ["GET /v1/projects/{project}/sites/{site}/cases/{case}"],
     "predictions.own predictions.all": [

@@ -25,7 +25,6 @@ import msgspec
 from triage.calling.about import About
 from triage.errors import BadRequest, IndexAway, Invalid, NotFound
 from triage.ids import derived_id
-from triage.index import views
 from triage.index.reviews import RedisReviews
 
 _POLL_S = 0.05

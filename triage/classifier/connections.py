@@ -50,10 +50,10 @@ class Connections:
         self._idle: deque[_Connection] = deque()
         self._closed = False
 
-    async def post(self, path: bytes, body: bytes, timeout_s: float) -> Reply:
-        """The reply, whatever its status. Raises OSError: TimeoutError after `timeout_s`, ConnectionError for a connection that
-        broke or a reply that is no HTTP or larger than `MOST_REPLY_BYTES`."""
-        head = b"%b%b%bContent-Length: %d\r\n\r\n" % (self._before, path, self._after, len(body))
+    async def post(self, path: bytes, body: bytes, timeout_s: float, more: bytes = b"") -> Reply:
+        """The reply, whatever its status; `more` are header lines. Raises OSError: TimeoutError after `timeout_s`,
+        ConnectionError for a connection that broke or a reply that is no HTTP or larger than `MOST_REPLY_BYTES`."""
+        head = b"%b%b%b%bContent-Length: %d\r\n\r\n" % (self._before, path, self._after, more, len(body))
         ends = asyncio.get_running_loop().time() + timeout_s
         if self._turns.locked():
             async with asyncio.timeout_at(ends):

@@ -13,6 +13,7 @@ from model_store import prediction as wire
 from model_store.bundle import Bundle
 from model_store.errors import ImageError, ReplyError, UnusableImage
 from model_store.prediction import Prediction
+from triage import tracing
 from triage.classifier.breaker import Breaker
 from triage.classifier.connections import Connections
 from triage.errors import ClassifierUnavailable, ImageFailed
@@ -77,8 +78,10 @@ class TorchServeClassifier:
         )
 
     async def _ask(self, image: bytes, path: bytes) -> Prediction:
+        trace = tracing.current.get()
+        more = b"" if trace is None else f"traceparent: {trace.header()}\r\n".encode()
         try:
-            reply = await self._connections.post(path, image, self._timeout_s)
+            reply = await self._connections.post(path, image, self._timeout_s, more)
         except OSError as error:
             raise ClassifierUnavailable(f"{self._url} does not answer ({type(error).__name__})") from error
         if reply.status == 200:

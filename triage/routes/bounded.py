@@ -6,17 +6,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LIMIT = 2**20
-_OWN_LIMIT = "/v1/predictions"
+_OWN_LIMITS = ("/v1/predictions", "/v2/models/")
 
 
 class Bounded:
-    """ASGI middleware. Images are counted by their own route, against the setting `max_body_bytes`."""
+    """ASGI middleware. Images are counted by their own routes, against the setting `max_body_bytes`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == _OWN_LIMIT:
+        if scope["type"] != "http" or _counts(scope["path"]):
             await self._app(scope, receive, send)
             return
         size = 0
@@ -30,3 +30,8 @@ class Bounded:
             return message
 
         await self._app(scope, measured, send)
+
+
+def _counts(path: str) -> bool:
+    """Whether the route of a path counts its body itself."""
+    return path == _OWN_LIMITS[0] or path.startswith(_OWN_LIMITS[1])

@@ -1,0 +1,60 @@
+"""HTTP as uvicorn speaks it, with its two plain-text refusals as problems: what is no HTTP, and too many connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+
+def _body(title: str, status: int, detail: str, kind: str) -> bytes:
+    return msgspec.json.encode(
+        {"type": f"urn:secondreader:problem:{kind}", "title": title, "status": status, "detail": detail}
+    )
+
+
+_NO_HTTP = _body(
+    "The request cannot be read", 400, "this is no HTTP/1.1 request, or its head is too large; mend the client", "http"
+)
+_FULL = _body(
+    "Too many connections", 503, "this gateway has all the connections that it takes; try again in a moment", "Full"
+)
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. The bound is uvicorn's `limit_concurrency`."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(config, server_state, app_state, _loop)
+        self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._taken = self.app
+
+    def on_headers_complete(self) -> None:
+        full = self._most is not None and max(len(self.connections), len(self.tasks)) >= self._most
+        self.app = _refuse if full else self._taken
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n" % len(_NO_HTTP)
+        )
+        self.transport.write(head + _NO_HTTP)
+        self.transport.close()
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [
+        (b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(_FULL)),
+        (b"retry-after", b"2"), (b"connection", b"close"),
+    ]  # fmt: skip
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": _FULL})
