@@ -3,7 +3,9 @@
 A drawn image is **right** for a class when every blind reader who was asked calls the class present, and **wrong** as soon as
 one does not: a certificate takes no split vote for a proof. It is **open** until those who were asked have read it. What is
 open longer than `overdue` is wrong, and stays so if somebody reads it later: those that people put off may be the hard ones.
-Readings of a recall say nothing here, since what is recalled was not drawn.
+Readings of a recall say nothing here, since what is recalled was not drawn. Nor do golds, an adjudicator's answer or what
+several readers agreed on: those decide about the image, and are asked because readers differed. Of an answer that was amended
+counts the newest edition from before anybody relied on it. Who left it to an adjudicator did not confirm.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def readings(
     said: dict[str, dict[int, VerdictRecord]] = {}
     for verdict in verdicts:
         by_reading = said.setdefault(verdict.prediction, {})
-        if verdict.purpose != "recall" and verdict.revision >= by_reading.get(verdict.reading, verdict).revision:
+        if _evidence(verdict) and verdict.revision >= by_reading.get(verdict.reading, verdict).revision:
             by_reading[verdict.reading] = verdict
     found = []
     for record in sorted(drawn, key=_arrival):
@@ -122,6 +124,12 @@ def readings(
             right = _right(in_time, label)
             found.append(Reading(record, False if right is None and now > end else right))
     return found
+
+
+def _evidence(verdict: VerdictRecord) -> bool:
+    if verdict.amends and verdict.corrects:  # callers knew the answer by then
+        return False
+    return verdict.purpose != "recall" and bool(verdict.drawn) and not verdict.gold
 
 
 def _right(said: Mapping[int, VerdictRecord], label: str) -> bool | None:

@@ -107,6 +107,37 @@ def test_a_revised_answer_replaces_the_first_and_another_class_is_not_evidence()
     assert [each.right for each in readings([record, other], said, "red", 9)] == [True]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"gold": True, "purpose": "gold"},
+        {"adjudicated": True, "drawn": (), "reading": 2},
+        {"drawn": (), "reading": 3, "agreed": {"red": "absent"}, "agreed_outcome": "labels"},
+        {"revision": 2, "amends": "v", "corrects": True},
+    ],
+)
+def test_what_decides_about_the_image_is_no_evidence_about_the_model(other: dict[str, Any]) -> None:
+    record = prediction(0)
+    first = verdict(record, True)
+    said = [first, verdict(record, False, **{"id": first.id if "amends" in other else "v", **other})]
+    assert [each.right for each in readings([record], said, "red", 9)] == [True]
+    assert [each.right for each in readings([record], said[1:], "red", 9)] == [None]
+
+
+def test_an_answer_that_was_taken_back_unseen_never_counted() -> None:
+    record = prediction(0)
+    first = verdict(record, False)
+    amended = verdict(record, True, revision=2, amends=first.id)
+    for said in ([first, amended], [amended, first]):
+        assert [each.right for each in readings([record], said, "red", 9)] == [True]
+
+
+def test_who_leaves_it_to_an_adjudicator_does_not_confirm() -> None:
+    record = prediction(0)
+    left = verdict(record, True, outcome="escalated", answers={}, doubts=("red",))
+    assert [each.right for each in readings([record], [left, verdict(record, True, 2)], "red", 9)] == [False]
+
+
 def test_a_class_is_tested_on_exactly_the_first_reads_of_its_plan_one_a_case() -> None:
     cases = ["a", None, "a", "b", None, "b", "c", None]
     drawn = [prediction(index, case=case) for index, case in enumerate(cases)]
