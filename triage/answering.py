@@ -34,9 +34,11 @@ class Answering:
         return self._control.labels(project)
 
     async def answer(
-        self, token: LeaseToken, outcome: Outcome, given: dict[str, Answer], new_label: str | None, note: str
-    ) -> VerdictRecord:
-        """The verdict that now stands; the first one when this lease answered before in the same words.
+        self, token: LeaseToken, outcome: Outcome, given: dict[str, Answer], new_label: str | None, note: str,
+        principal: str = "",
+    ) -> VerdictRecord:  # fmt: skip
+        """The verdict that now stands; the first one when this lease answered before in the same words. `principal` is the
+        subject that sends it, which may do so for a reviewer it names.
 
         Raises Invalid when it contradicts the labels, Conflict when the lease is lost or answered otherwise.
         """
@@ -54,6 +56,7 @@ class Answering:
             queue=token.queue,
             sha256=item.sha256 if item else "",
             reviewer=holding.reviewer,
+            principal="" if principal == holding.reviewer else principal,
             outcome=outcome,
             answers=given,
             new_label=new_label,
