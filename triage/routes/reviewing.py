@@ -1,19 +1,15 @@
-"""`/v1/queues`, `/v1/leases` and `/v1/outcomes`: what reviewers and the programs behind them use."""
+"""`/v1/queues` and `/v1/leases`: what reviewers and the programs behind them use."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Request, Response
 
 from triage.answers import when
-from triage.errors import BadRequest, IndexAway, NotFound
+from triage.errors import BadRequest, NotFound
 from triage.ids import now_us
 from triage.parts import Parts
 from triage.reviewing.item import Lease, LeaseToken
@@ -25,16 +21,6 @@ router = APIRouter(prefix="/v1", tags=["review"])
 _READS, _LEASES = [Depends(permits("queues.read"))], [Depends(permits("lease"))]
 _LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}}
 _POLL_S = 0.1
-_SILENT_S = 1.0
-"""A stream says that it lives when nothing else was to be said for so long."""
-_STREAM_ID = re.compile(r"\d+(-\d+)?")
-
-
-class _Outcome(msgspec.Struct):
-    type: str
-
-
-_outcomes = msgspec.json.Decoder(_Outcome)
 
 
 async def token_of(token: str) -> LeaseToken:
@@ -125,44 +111,6 @@ async def verdict(request: Request, token: Token, body: VerdictRequest) -> Respo
             "at": when(stands.at),
         }
     )  # fmt: skip
-
-
-@router.get(
-    "/outcomes", responses={200: {"content": {"text/event-stream": {}}}}, dependencies=[Depends(permits("outcomes"))]
-)
-async def outcomes(
-    request: Request, queue: str = "default.review", after: Annotated[str | None, Query(max_length=40)] = None
-) -> Response:
-    """Finals and corrections as server-sent events of these names, at least once each; resume with `Last-Event-ID`.
-
-    Deduplicate by prediction and revision.
-    """
-    parts: Parts = request.app.state.parts
-    start = request.headers.get("last-event-id") or after or "0"
-    if not _STREAM_ID.fullmatch(start):
-        raise BadRequest("Last-Event-ID is no id of this stream; leave it out to begin at the oldest outcome kept")
-    parts.desk.labels(queue)
-
-    async def events() -> AsyncIterator[bytes]:
-        position, silent_since = start, time.monotonic()
-        while not parts.stopping.is_set():
-            try:
-                found = await parts.reviews.outcomes(queue, position, 100)
-            except IndexAway:  # the status is sent; the listener connects again and resumes
-                return
-            for event_id, outcome in found:
-                position = event_id
-                kind = _outcomes.decode(outcome).type
-                yield f"id: {event_id}\nevent: {kind}\ndata: ".encode() + outcome + b"\n\n"
-            if found:
-                silent_since = time.monotonic()
-            elif time.monotonic() - silent_since > _SILENT_S:
-                silent_since = time.monotonic()
-                yield b": still here\n\n"
-            if len(found) < 100:
-                await asyncio.sleep(_POLL_S)
-
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 async def _queue(parts: Parts, name: str) -> dict[str, object]:
