@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from model_store.record import Answer
-from tests.triage.queue_items import item
 from tests.triage.test_consensus import SCHEMA
 from triage.errors import Invalid
 from triage.reviewing import golds
@@ -29,9 +28,8 @@ def gold(**changes: Any) -> GoldDocument:
 
 
 def disguised(reviewer: str = "ada", wrong_share: float = 0.0, made: GoldDocument | None = None) -> Any:
-    head = item("0" * 36, received_at=10**15)
     return golds.disguised(
-        SECRET, "default", "g", made or gold(), reviewer, SCHEMA, head, wrong_share, frozenset({"bob"})
+        SECRET, "default", "g", made or gold(), reviewer, SCHEMA, 10**15, wrong_share, frozenset({"bob"})
     )
 
 

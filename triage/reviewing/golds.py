@@ -7,7 +7,7 @@ was never given says another u, and another, below `wrong_gold_share`, whether a
 replicas draw alike, and nobody can foretell a draw without the secret. An item of a queue with a `blind_share` is blind by a
 draw over its own id, for every reader of it.
 
-A gold's id, times and place are those of an image that came just before the one at the head of the queue.
+A gold's id, times and place are those of an image that came just before the oldest that waits.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def blind(secret: bytes, item: str, blind_share: float) -> bool:
 
 
 def disguised(
-    secret: bytes, project: str, name: str, gold: GoldDocument, reviewer: str, labels: LabelSchema, head: Item,
+    secret: bytes, project: str, name: str, gold: GoldDocument, reviewer: str, labels: LabelSchema, oldest: int,
     wrong_share: float, not_by: frozenset[str],
 ) -> Item:  # fmt: skip
-    """The item that a reviewer is given, `head` being the one at the head of the queue."""
+    """The item that a reviewer is given. `oldest`: when the oldest one came that waits, microseconds."""
     back = 1000 + int(_BEFORE_US * share(secret, f"when\0{reviewer}\0{name}"))
-    received_at = head.received_at - back
+    received_at = oldest - back
     suggestions, planted = gold.shown(), ""
     if suggestions and share(secret, f"wrong\0{reviewer}\0{name}") < wrong_share:
         suggestions, planted = _planted(secret, f"{reviewer}\0{name}", gold, labels)
