@@ -155,8 +155,6 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         lambda: recorder.indexed,
         metrics,
     )
-    stopping = asyncio.Event()
-    hub = Hub(Streams(reviews), stopping)
     await recorder.step()
     parts = Parts(
         settings=settings, metrics=metrics, entrance=entrance,
