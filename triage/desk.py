@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from triage.answering import Answering
 from triage.control.sites import Control
-from triage.errors import Conflict
+from triage.errors import Conflict, NotFound
 from triage.ids import now_us
 from triage.index.reviews import RedisReviews
 from triage.metrics import Metrics
-from triage.reviewing.item import Lease, LeaseToken
+from triage.reviewing.item import REVIEW, Lease, LeaseToken, name_of
 
 
 class Desk:
@@ -25,10 +27,22 @@ class Desk:
         self._metrics = metrics
         self._lease_s = lease_s
 
-    async def lease(self, queue: str, reviewer: str, count: int, seconds: int | None) -> list[Lease]:
-        """Up to `count` items for one reviewer. Raises IndexAway, NotFound."""
+    async def lease(
+        self, queue: str, reviewer: str, count: int, seconds: int | None, sites: Collection[str] | None = None,
+        holder: str = "",
+    ) -> list[Lease]:  # fmt: skip
+        """Up to `count` items for one reviewer, of these sites where they are named; `holder` is the subject that asks for
+        them, and for whom alone their tokens work. Raises IndexAway, NotFound."""
+        await self.known(queue)
+        seconds = seconds or self._lease_s
+        return await self._reviews.lease(queue, reviewer, count, seconds, sites=sites, holder=holder)
+
+    async def known(self, queue: str) -> None:
+        """Raises NotFound for a queue that nothing was ever put into, unless it is the project's own: a typing error must not be
+        an empty queue for ever."""
         self.labels(queue)
-        return await self._reviews.lease(queue, reviewer, count, seconds or self._lease_s)
+        if name_of(queue) != REVIEW and queue not in await self._reviews.queues():
+            raise NotFound(f"there is no queue {queue!r}; GET /v1/queues lists them")
 
     def labels(self, queue: str) -> LabelSchema:
         """The labels that reviewers of a queue choose from. Raises NotFound."""
@@ -59,10 +73,10 @@ class Desk:
     async def sweep(self) -> None:
         """Returns expired leases, and finishes answers whose gateway died between accepting and recording them."""
         for queue in await self._reviews.queues():
-            _, held = await self._reviews.sweep(queue)
-            for answer in held:
+            swept = await self._reviews.sweep(queue)
+            for answer in swept.held:
                 await self._answering.roll_forward(answer)
-            stats = await self._reviews.stats(queue, now_us())
+            stats = await self._reviews.stats(queue)
             self._metrics.queue_depth.labels(queue).set(stats.waiting)
             self._metrics.queue_leased.labels(queue).set(stats.leased)
             self._metrics.queue_age.labels(queue).set(stats.oldest_age_s)

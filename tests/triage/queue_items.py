@@ -24,8 +24,14 @@ def key(name: str) -> str:
 
 
 def state_of(redis: Redis, name: str) -> str | None:
-    state: Any = redis.hget(key(f"item:{name}"), "state")
+    state: Any = redis.hget(key(f"item:{name}"), "s")
     return state.decode() if state else None
+
+
+def waiting(redis: Redis) -> set[str]:
+    """The items that lie in any lane."""
+    lanes: Any = redis.keys(key("lane:*"))
+    return {name.decode() for lane in lanes for name in redis.zrange(lane, 0, -1)}  # type: ignore[union-attr]
 
 
 def expire(redis: Redis, name: str) -> None:

@@ -120,7 +120,7 @@ async def test_the_key_and_the_id_draw_and_nothing_else(gateway: Wired) -> None:
         assert record.drawn == (("red",) if record.audit_u < HALF else ())
     drawn = [record for record in records if record.drawn]
     assert 0 < len(drawn) < len(records)
-    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == len(drawn)
+    assert (await gateway.reviews.stats(QUEUE)).waiting == len(drawn)
 
 
 async def test_a_suspended_class_is_read_blind_and_first(gateway: Wired) -> None:

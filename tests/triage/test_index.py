@@ -17,7 +17,7 @@ from tests.bundles import schema
 from tests.services import Data
 from tests.triage.blind import declare
 from tests.triage.gateway_parts import QUEUE, Wired, wired
-from tests.triage.queue_items import dump, key
+from tests.triage.queue_items import dump, key, waiting
 from triage import answers
 from triage.archive.recover import recover
 from triage.ids import derived_id
@@ -192,12 +192,12 @@ async def test_a_replay_asks_nobody_a_second_time(gateway: Wired, redis: Redis) 
     seen: list[str] = []
 
     def records() -> list[Record]:
-        seen.extend(name.decode() for name in redis.zrange(key("waiting"), 0, -1))  # type: ignore[union-attr]
+        seen.extend(waiting(redis))
         return [*readings(record, "green", "blue"), record]
 
     assert await gateway.index.replay(records) == 3
     assert seen == []
-    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == 0
+    assert (await gateway.reviews.stats(QUEUE)).waiting == 0
 
 
 @pytest.mark.parametrize("closing", ["verdict", "withdrawal"])
@@ -212,9 +212,9 @@ async def test_a_replay_never_shows_an_answered_item(gateway: Wired, redis: Redi
     seen: list[str] = []
 
     def records() -> list[Record]:
-        seen.extend(name.decode() for name in redis.zrange(key("waiting"), 0, -1))  # type: ignore[union-attr]
+        seen.extend(waiting(redis))
         return [record, close]
 
     assert await gateway.index.replay(records) == 2
     assert seen == []
-    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == 0
+    assert (await gateway.reviews.stats(QUEUE)).waiting == 0

@@ -94,7 +94,7 @@ async def test_a_refusal_is_journaled_without_pixels_and_leaves_nothing(
     assert isinstance(event, EventRecord)
     assert (event.name, event.subject, event.detail["code"]) == ("refused", "c9", refused.value.code)
     assert blob_files(gateway.data.folder) == set()
-    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == 0
+    assert (await gateway.reviews.stats(QUEUE)).waiting == 0
     assert redis.keys("sr:view:*") == []
 
 

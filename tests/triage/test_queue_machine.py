@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from embedded.stack import Valkey
-from tests.triage.queue_items import QUEUE, expire, item, key
+from tests.triage.queue_items import QUEUE, expire, item, key, waiting
 from triage.errors import Conflict
 from triage.index.reviews import RedisReviews
 from triage.reviewing.item import Lease
@@ -151,7 +151,7 @@ class Queue(RuleBasedStateMachine):
         if known is None or known.state not in ("leased", "answering"):
             return
         expire(self.redis, name)
-        expired, held = self.run(self.reviews.sweep(QUEUE))
+        expired, held, _ = self.run(self.reviews.sweep(QUEUE, attempts=1000))
         if known.state == "leased":
             assert (expired, held) == (1, [])
             known.state, known.holder = "waiting", None
@@ -165,9 +165,8 @@ class Queue(RuleBasedStateMachine):
             return
         for name, known in self.items.items():
             assert self.run(self.reviews.item_state(QUEUE, name)) == known.state
-        waiting = {name.decode() for name in self.redis.zrange(key("waiting"), 0, -1)}  # type: ignore[union-attr]
         leased = {name.decode() for name in self.redis.zrange(key("leases"), 0, -1)}  # type: ignore[union-attr]
-        assert waiting == {name for name, known in self.items.items() if known.state == "waiting"}
+        assert waiting(self.redis) == {name for name, known in self.items.items() if known.state == "waiting"}
         assert leased == {name for name, known in self.items.items() if known.state in ("leased", "answering")}
         assert self.redis.xlen(key("outcomes")) == self.published
 

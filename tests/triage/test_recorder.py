@@ -194,5 +194,5 @@ async def test_a_broken_journal_indexes_nothing(gateway: Wired, redis: Redis) ->
     with pytest.raises(JournalBroken):
         await gateway.predict("blue")
     assert views(redis) == set()
-    assert (await gateway.reviews.stats(QUEUE, 0)).waiting == 0
+    assert (await gateway.reviews.stats(QUEUE)).waiting == 0
     assert gateway.journal.end == Position(1, 4)

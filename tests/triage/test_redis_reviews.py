@@ -74,7 +74,7 @@ async def test_an_expired_lease_goes_to_the_next_and_its_holder_is_told(reviews:
     await put(reviews, "a")
     (lost,) = await reviews.lease(QUEUE, "ada", 1, 60)
     expire(redis, "a")
-    assert await reviews.sweep(QUEUE) == (1, [])
+    assert await reviews.sweep(QUEUE) == (1, [], [])
     with pytest.raises(Conflict, match="waits for the next reviewer"):
         await reviews.answer(lost.token, b"late")
     (taken,) = await reviews.lease(QUEUE, "bob", 1, 60)
@@ -86,7 +86,7 @@ async def test_an_expired_lease_goes_to_the_next_and_its_holder_is_told(reviews:
 async def test_a_real_clock_ends_a_lease(reviews: RedisReviews, redis: Redis) -> None:
     await put(reviews, "a")
     await reviews.lease(QUEUE, "ada", 1, 0)  # over at once, on the server's own clock
-    assert await reviews.sweep(QUEUE) == (1, [])
+    assert await reviews.sweep(QUEUE) == (1, [], [])
     assert state_of(redis, "a") == "waiting"
 
 
@@ -95,11 +95,11 @@ async def test_an_answer_is_held_and_repeated_by_the_same_lease(reviews: RedisRe
     (lease,) = await reviews.lease(QUEUE, "ada", 1, 60)
     assert await reviews.answer(lease.token, b"first") == (b"first", False)
     assert await reviews.answer(lease.token, b"second") == (b"first", False)
-    assert await reviews.sweep(QUEUE) == (0, [])
+    assert await reviews.sweep(QUEUE) == (0, [], [])
     expire(redis, "a")
-    (held,) = (await reviews.sweep(QUEUE))[1]
+    (held,) = (await reviews.sweep(QUEUE)).held
     assert (held.queue, held.item, held.payload) == (QUEUE, "a", b"first")
-    assert (await reviews.sweep(QUEUE))[1] == []  # whoever got it has time to write it
+    assert (await reviews.sweep(QUEUE)).held == []  # whoever got it has time to write it
     await reviews.finish(QUEUE, "a", "resolved", b"f", b"o", 60, b"first")
     assert await reviews.answer(lease.token, b"third") == (b"first", True)
 
@@ -144,9 +144,9 @@ async def test_a_reading_that_callers_do_not_hear_of_touches_nothing_of_theirs(
 ) -> None:
     await reviews.put_view("p", b"view", "blob", b"final", 60)
     await reviews.enqueue(QUEUE, replace(item("a"), prediction="p"), 0.0)
-    before = redis.hgetall("sr:view:p")
+    before = redis.get("sr:view:p")
     await reviews.finish(QUEUE, "a", "resolved", b"", b"", 60, b"payload", prediction="p")
-    assert redis.hgetall("sr:view:p") == before
+    assert redis.get("sr:view:p") == before
     assert not redis.exists("sr:view:a")
     assert await reviews.outcomes(QUEUE, "0", 10) == []
     assert state_of(redis, "a") == "resolved"
@@ -166,14 +166,20 @@ async def test_an_unknown_prediction_is_not_found(reviews: RedisReviews) -> None
         await reviews.view("nobody")
 
 
-async def test_stats_count_and_age(reviews: RedisReviews) -> None:
-    assert (await reviews.stats(QUEUE, 5)).oldest_age_s == 0
-    await reviews.enqueue(QUEUE, item("a"), 1_000.0, None, b"v")
-    await reviews.enqueue(QUEUE, item("b"), 3_000.0, None, b"v")
-    assert (await reviews.stats(QUEUE, 11_000_000)).oldest_age_s == 10
-    await reviews.lease(QUEUE, "ada", 1, 60)
-    stats = await reviews.stats(QUEUE, 11_000_000)
-    assert (stats.waiting, stats.leased, stats.oldest_age_s) == (1, 1, 8)
+async def test_stats_count_and_age(valkey: Valkey, redis: Redis) -> None:
+    reviews = RedisReviews(valkey.url, 5.0, clock=lambda: 11_000)
+    assert (await reviews.stats(QUEUE)).oldest_age_s == 0
+    await reviews.enqueue(QUEUE, item("a", received_at=1_000_000), 1_000.0, None, b"v")
+    await reviews.enqueue(QUEUE, item("b", received_at=3_000_000), 3_000.0, None, b"v")
+    (lease,) = await reviews.lease(QUEUE, "ada", 1, 60)
+    stats = await reviews.stats(QUEUE, sla_s=9)
+    assert (stats.waiting, stats.leased, stats.oldest_age_s, stats.overdue) == (1, 1, 10, 1)
+    assert (stats.reasons, stats.answered) == ({"none_fired": 2}, 0)
+    await reviews.finish(QUEUE, lease.item.id, "resolved", b"f", b"o", 60, reviewer="ada", at=10_000_000)
+    stats = await reviews.stats(QUEUE, sla_s=9)
+    assert (stats.waiting, stats.leased, stats.oldest_age_s, stats.overdue) == (1, 0, 8, 0)
+    assert (stats.reasons, stats.answered) == ({"none_fired": 1}, 1)
+    await reviews.close()
 
 
 async def test_checkpoint_and_epoch_are_kept(reviews: RedisReviews, redis: Redis) -> None:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.reviewing.item import TERMINAL, TRANSITIONS, Event, Item, LeaseToken, State, nonce, queue_of, score
+from triage.reviewing.item import (
+    TERMINAL,
+    TRANSITIONS,
+    Event,
+    Item,
+    LeaseToken,
+    State,
+    name_of,
+    nonce,
+    project_of,
+    queue_of,
+    score,
+)
 
 part = st.text(st.characters(blacklist_characters="~", blacklist_categories=["Cs"]), min_size=1, max_size=40)
 
@@ -54,7 +66,9 @@ def test_the_table_speaks_of_every_state_and_event() -> None:
     states, events = set(get_args(State)), set(get_args(Event))
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == states
     assert {event for _, event in TRANSITIONS} == events
-    assert {event for state, event in TRANSITIONS if state in TERMINAL} == {"resolve"}  # a person's word still counts
+    later = {event for state, event in TRANSITIONS if state in TERMINAL}
+    assert later == {"resolve", "withdraw"}  # a person's word still counts, and after nobody's the model's
+    assert "answer" not in later
 
 
 def test_every_state_can_end() -> None:
@@ -66,6 +80,13 @@ def test_every_state_can_end() -> None:
 
 def test_a_queue_carries_its_project() -> None:
     assert queue_of("plants") == "plants.review"
+    assert queue_of("plants", "rare") == "plants.rare"
+    assert (project_of("plants.rare"), name_of("plants.rare")) == ("plants", "rare")
+
+
+@pytest.mark.parametrize("queue", ["", "plants", ".review", "plants.", "plants.rare.review", "Plants.review", "a b.c"])
+def test_what_no_queue_is_called_is_of_no_project(queue: str) -> None:
+    assert (project_of(queue), name_of(queue)) == (None, None)
 
 
 def test_an_item_from_before_audits_is_its_prediction() -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from redis import Redis
 
-from tests.triage.queue_items import QUEUE, dump, expire, item, key, state_of
+from tests.triage.queue_items import QUEUE, dump, expire, item, key, state_of, waiting
 from triage.errors import Conflict
 from triage.index.reviews import RedisReviews
 from triage.reviewing.item import TERMINAL, TRANSITIONS, Event, LeaseToken, State
@@ -26,9 +26,32 @@ async def _lease(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None
 async def _expire(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None:
     if state_of(redis, ID) == "leased":
         expire(redis, ID)
-    expired, _ = await reviews.sweep(QUEUE)
-    if not expired:
+    if not (await reviews.sweep(QUEUE)).expired:
         raise Conflict("nothing expired")
+
+
+async def _die(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None:
+    before = await reviews.item_state(QUEUE, ID)
+    await reviews.die(QUEUE, ID, 1, 60)
+    if await reviews.item_state(QUEUE, ID) == before:
+        raise Conflict("the journal's word changed nothing")
+
+
+async def _requeue(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None:
+    before = await reviews.item_state(QUEUE, ID)
+    await reviews.requeue(QUEUE, ID, 1, 60)
+    if await reviews.item_state(QUEUE, ID) == before:
+        raise Conflict("the journal's word changed nothing")
+
+
+async def _leave(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None:
+    if not await reviews.leave(QUEUE, ["ada"]):
+        raise Conflict("nothing to return")
+
+
+async def _overdue(reviews: RedisReviews, redis: Redis, token: LeaseToken) -> None:
+    if not (await reviews.sweep(QUEUE, deadline_s=1)).ending:
+        raise Conflict("nothing is overdue")
 
 
 async def _finish(reviews: RedisReviews, state: str) -> None:
@@ -44,6 +67,10 @@ EVENTS: dict[str, Do] = {
     "release": lambda reviews, redis, token: reviews.release(token),
     "skip": lambda reviews, redis, token: reviews.release(token, skipped_by="ada"),
     "answer": lambda reviews, redis, token: reviews.answer(token, b"another answer"),
+    "leave": _leave,
+    "die": _die,
+    "requeue": _requeue,
+    "overdue": _overdue,
     "resolve": lambda reviews, redis, token: _finish(reviews, "resolved"),
     "withdraw": lambda reviews, redis, token: _finish(reviews, "withdrawn"),
 }
@@ -59,6 +86,8 @@ async def _bring_to(reviews: RedisReviews, state: str) -> LeaseToken:
     if state == "waiting":
         return LeaseToken(QUEUE, ID, 1, "never-given")
     lease = (await reviews.lease(QUEUE, "ada", 1, 60))[0]
+    if state == "dead":
+        await reviews.die(QUEUE, ID, 1, 60)
     if state == "answering":
         await reviews.answer(LeaseToken(QUEUE, ID, lease.token.fence, lease.token.nonce), b"the answer")
         return LeaseToken(QUEUE, ID, 7, "somebody-else")
@@ -80,16 +109,25 @@ async def test_the_scripts_do_what_the_table_says(
     else:
         with pytest.raises(Conflict):
             await EVENTS[event](reviews, redis, token)
-        assert dump(redis)[key(f"item:{ID}")] == before[key(f"item:{ID}")]
+        assert _without_rounds(dump(redis)[key(f"item:{ID}")]) == _without_rounds(before[key(f"item:{ID}")])
         assert state_of(redis, ID) == state
+
+
+def _without_rounds(content: Any) -> Any:
+    """That it died or was requeued is remembered of an item in any state: the other half of the story may come later."""
+    found, expires = content
+    return {name: value for name, value in found.items() if name not in (b"d", b"u")}, expires
 
 
 @pytest.mark.parametrize("state", get_args(State))
 async def test_a_state_has_its_place_in_the_sets(reviews: RedisReviews, redis: Redis, state: State) -> None:
     await _bring_to(reviews, state)
-    waiting, leased = redis.zscore(key("waiting"), ID), redis.zscore(key("leases"), ID)
-    assert (waiting is not None) == (state == "waiting")
-    assert (leased is not None) == (state in ("leased", "answering"))
+    assert (ID in waiting(redis)) == (state == "waiting")
+    for name, holds in (
+        ("leases", state in ("leased", "answering")), ("dead", state == "dead"), ("due", state not in TERMINAL),
+    ):  # fmt: skip
+        assert (redis.zscore(key(name), ID) is not None) == holds
+    assert redis.hgetall(key("reasons")) == ({} if state in TERMINAL else {b"none_fired": b"1"})
 
 
 @pytest.mark.parametrize("use", ["release", "skip", "answer", "extend", "holding"])

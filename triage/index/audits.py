@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from triage.index.reviews import RedisReviews, key, script
+from triage.index.reviews import RedisReviews
+from triage.index.scripts import key, script
 from triage.promise.audits import Draw, Reading
 from triage.reviewing.item import nonce
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from model_store import record as records
 from model_store.record import EventRecord, PredictionRecord
-from triage.index.reviews import RedisReviews, key, script
+from triage.index.reviews import RedisReviews
+from triage.index.scripts import key, script
 from triage.reviewing.item import nonce, queue_of
 
 CLOSED = "case_closed"

@@ -20,6 +20,7 @@ from triage import answers
 from triage.answers import Told
 from triage.control.catalog import Catalog
 from triage.index.audit_fold import AuditIndex
+from triage.index import item_events
 from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
 from triage.index.truths import put_truth
@@ -58,6 +59,8 @@ class Index:
         """The part of a record that ends an item: a verdict, or an answer of the model that came back."""
         if isinstance(record, VerdictRecord):
             await self._close_by_people(record)
+        elif isinstance(record, EventRecord):
+            await item_events.apply(self._reviews, record, self._retention_s)
         elif isinstance(record, PredictionRecord) and _withdraws(record):
             await self._put_view(record, self._told(record, told))
             assert record.queue is not None
@@ -98,9 +101,7 @@ class Index:
 
     async def _put_view(self, record: PredictionRecord, told: Told) -> None:
         blob, revision = told.item.blob, record.revision
-        await self._reviews.put_view(
-            record.id, told.view, blob, told.final, self._retention_s, revision, record.caller
-        )
+        await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision, record.caller)
 
     async def _close_by_people(self, verdict: VerdictRecord) -> None:
         """A caller hears of the verdict that it waits for, and of one that decides otherwise than the model had answered; of
@@ -111,7 +112,7 @@ class Index:
         await self._reviews.finish(
             verdict.queue, verdict.item or verdict.prediction, "resolved",
             msgspec.json.encode(final) if final else b"", _outcome(kind, verdict, final) if kind else b"",
-            self._retention_s, encode(verdict), verdict.revision, verdict.prediction,
+            self._retention_s, encode(verdict), verdict.revision, verdict.prediction, verdict.reviewer, verdict.at,
         )  # fmt: skip
 
     def _told(self, record: PredictionRecord, told: Told | None) -> Told:

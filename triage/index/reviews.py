@@ -1,59 +1,46 @@
 """The review queue, the views for GET and the outcome stream, in Redis. An index: the journal can make it again.
 
-    sr:{<queue>}:waiting    sorted set, item -> score        sr:{<queue>}:item:<id>  hash: state, body, lease, payload
-    sr:{<queue>}:leases     sorted set, item -> expiry ms    sr:{<queue>}:outcomes   stream
-    sr:{<queue>}:retry      set: items the returning model may take back
-    sr:truths:<id>          hash: what callers say was right (truths.py)
-    sr:key:<hash>           what an Idempotency-Key stands for (calling/keyed.py)
-    sr:view:<id>            hash: view and its revision, the blob's key, final state and its rank, who sent it
-    sr:finals               channel: the view's key, when somebody may wait for what has come
-    sr:checkpoint:<node>    how far that node's journal is indexed     sr:epoch  changes when the index was lost
-
-Every change of an item is one script in `lua/`; times are the server's own, so gateways' clocks do not matter.
+Every change of an item is one script in `lua/`, and `lua/items.lua` says how an item lies in Redis. Times are the server's own,
+so gateways' clocks do not matter; `sr:queues` names the queues that ever held something. What else there is: audits.py, cases.py,
+truths.py, verdicts.py, views.py, connection.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from importlib.resources import files
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
 
-from triage.errors import Conflict, IndexAway, NotFound
-from triage.index.lane import Command, RedisLane
-from triage.ports import Position
-from triage.promise.audits import BONUS_S
-from triage.reviewing.item import Held, Holding, Item, Lease, LeaseToken, QueueStats, nonce
+from triage.errors import Conflict, NotFound
+from triage.index import views
+from triage.index.connection import RedisIndex
+from triage.index.lane import Command
+from triage.index.packing import pack, unpack
+from triage.index.scripts import key, script
+from triage.index.views import Shown
+from triage.reviewing.item import DeadLetter, Ending, Held, Holding, Item, Lease, LeaseToken, QueueStats, Swept, nonce
 
-_NAMES = (
-    "enqueue", "lease", "extend", "release", "answer", "close", "sweep", "view",
-    "draw", "reading", "evidence", "recall", "case_member", "case_closed",
-)  # fmt: skip
-_SOURCES = {name: files("triage.index").joinpath(f"lua/{name}.lua").read_text() for name in _NAMES}
-_DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in _SOURCES.items()}
+log = logging.getLogger(__name__)
 _PASS_OVER = 1000
-"""Items that one lease passes over at most: more than a reviewer will have skipped, little enough for one script."""
+"""Items that one script passes over in a lane of many kinds; then another script reads on."""
+_OF_A_CASE = 100
+"""Items that one reviewer is given of a case at once."""
 _ANSWER_HOLD_MS = 10_000
 """After this long an answer that is not journaled is rolled forward by whoever sweeps."""
-_BONUSES_MS = tuple(1e3 * BONUS_S * share for share in (1, 0.5, 0))
-"""Of what is drawn, of what is recalled, of the rest (review.score): bands of the queue that are more than ten years apart."""
-_BAND_MS = 1e3 * BONUS_S / 5
 _OF_PEOPLE = 1_000_000
 """Added to the revision of a person's final, so that it outranks every one of the model's."""
 _items = msgspec.msgpack.Decoder(Item)
 
 
-class RedisReviews:
-    """Every method raises IndexAway when Redis does not answer."""
+class RedisReviews(RedisIndex):
+    """Every method raises IndexAway when Redis does not answer. `clock` gives ms since the epoch in place of the server's."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._lane = RedisLane(url, timeout_s)
-
-    async def close(self) -> None:
-        await self._lane.close()
+    def __init__(self, url: str, timeout_s: float, clock: Callable[[], int] | None = None) -> None:
+        super().__init__(url, timeout_s)
+        self._clock = clock
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
@@ -61,13 +48,15 @@ class RedisReviews:
     ) -> None:  # fmt: skip
         """Puts an item in the queue unless it is known already; and the view of a prediction that waits for it, if given,
         where GET finds it."""
-        shown = [_view(item.prediction, view, item.blob, revision, caller=caller)] if view else []
+        told = bool(view) and _tells(view, item)
         await self.run(
-            script(
-                "enqueue", [key(queue, "waiting"), _item(queue, item.id), key(queue, "retry")],
-                item.id, score, msgspec.msgpack.encode(item), retry or b"", revision, _passed_by(item.not_by),
+            *([views.put(item.prediction, view, item.blob, revision, caller=caller)] if view else []),
+            self._call(
+                queue, "enqueue",
+                item.id, score, b"" if told else pack(msgspec.msgpack.encode(item)), pack(retry) if retry else b"",
+                revision, _passed_by(item.not_by), item.site, item.case or "", " ".join(item.reasons),
+                "e" if item.evidence else "c", item.received_at / 1e3,
             ),
-            *shown,
             ("SADD", "sr:queues", queue),
         )  # fmt: skip
 
@@ -76,45 +65,64 @@ class RedisReviews:
         caller: str = "",
     ) -> None:  # fmt: skip
         """The view of a prediction that no person is asked about, or is asked no more."""
-        await self.run(_view(item, view, blob, revision, final or b"", revision, retention_s, caller))
+        rank = revision if final else -1
+        await self.run(views.put(item, view, blob, revision, final or b"", rank, retention_s, caller))
 
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
         """View, final state if there is one, blob key. Raises NotFound."""
-        view, final, blob = (await self.run(("HMGET", f"sr:view:{item}", "view", "final", "blob")))[0]
-        if view is None:
+        shown = views.read((await self.run(views.look(item)))[0])
+        if shown is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
-        return view, final, blob.decode()
+        return shown.view, shown.final, shown.blob
 
     async def caller(self, item: str) -> str:
         """Subject of whoever sent the image; empty where it is not known."""
-        return ((await self.run(("HGET", f"sr:view:{item}", "caller")))[0] or b"").decode()
+        shown = views.read((await self.run(views.look(item)))[0])
+        return shown.caller if shown else ""
 
     async def item_state(self, queue: str, item: str) -> str | None:
-        state = (await self.run(("HGET", _item(queue, item), "state")))[0]
+        state = (await self.run(("HGET", key(queue, f"item:{item}"), "s")))[0]
         return state.decode() if state else None
 
-    async def lease(self, queue: str, reviewer: str, count: int, seconds: int, only: Sequence[str] = ()) -> list[Lease]:
-        """Up to `count` items, best first, none that this reviewer skipped. `only` restricts it to these ids."""
-        chance = nonce()
-        command = script(
-            "lease", [key(queue, "waiting"), key(queue, "leases")],
-            _item(queue, ""), reviewer, count, 1000 * seconds, chance, _PASS_OVER, *only,
-        )  # fmt: skip
-        now, found = (await self.run(command))[0]
+    async def lease(
+        self, queue: str, reviewer: str, count: int, seconds: int, only: Sequence[str] = (), by_case: bool = False,
+        sites: Collection[str] | None = None, holder: str = "",
+    ) -> list[Lease]:  # fmt: skip
+        """Up to `count` items, best first, none that is not for this reviewer.
+
+        `by_case`: the best one and what waits of its case, instead. `sites` restricts it to these, `only` to these ids.
+        `holder`: subject of whoever asks, for whom alone the tokens work.
+        """
+        chance, now, start, found = nonce(holder), 0, 0, list[Any]()
+        if sites is not None and not sites:
+            return []
+        while start >= 0 and not found:
+            command = self._call(
+                queue, "lease", reviewer, count, 1000 * seconds, chance, _PASS_OVER, start,
+                _OF_A_CASE if by_case else "", len(sites or ()), *(sites or ()), *only,
+            )  # fmt: skip
+            now, found, start = (await self.run(command))[0]
+        items = await self._items([(item_id.decode(), body) for item_id, _, body, _ in found])
         return [
             Lease(
-                LeaseToken(queue, item_id.decode(), fence, chance), _items.decode(body),
-                1000 * now, 1000 * (now + 1000 * seconds), retry or None,
+                LeaseToken(queue, item_id.decode(), fence, chance), item, 1000 * now, 1000 * (now + 1000 * seconds),
+                unpack(retry) if retry else None,
             )
-            for item_id, fence, body, retry in found
+            for (item_id, fence, _, retry), item in zip(found, items, strict=True)
+            if item is not None
         ]  # fmt: skip
+
+    async def _items(self, stored: Sequence[tuple[str, bytes]]) -> list[Item | None]:
+        """Items from their bodies; of one that has none its view tells all. None where that is gone: such an item is leased
+        until it is a dead letter, and stands in nobody's way."""
+        without = [item_id for item_id, body in stored if not body]
+        replies = await self.run(*map(views.look, without)) if without else []
+        shown = {name: views.read(reply) for name, reply in zip(without, replies, strict=True)}
+        return [_item(item_id, body, shown.get(item_id)) for item_id, body in stored]
 
     async def extend(self, token: LeaseToken, seconds: int, shown_at: int | None = None) -> int:
         """The new expiry in microseconds; the first `shown_at` of a lease is kept. Raises Conflict when it is lost."""
-        command = script(
-            "extend", [_item(token.queue, token.item), key(token.queue, "leases")],
-            token.item, _held_as(token), 1000 * seconds, shown_at or "",
-        )  # fmt: skip
+        command = self._call(token.queue, "extend", token.item, _held_as(token), 1000 * seconds, shown_at or "")
         reply = (await self.run(command))[0]
         if not isinstance(reply, int):
             raise _lost(reply)
@@ -122,26 +130,38 @@ class RedisReviews:
 
     async def release(self, token: LeaseToken, skipped_by: str = "") -> None:
         """Gives an item back, to its old place. Raises Conflict when the lease is lost."""
-        command = script(
-            "release",
-            [_item(token.queue, token.item), *(key(token.queue, name) for name in ("leases", "waiting"))],
-            token.item, _held_as(token), skipped_by,
-        )  # fmt: skip
-        reply = (await self.run(command))[0]
+        reply = (await self.run(self._call(token.queue, "release", token.item, _held_as(token), skipped_by)))[0]
         if reply != 1:
             raise _lost(reply)
 
+    async def leave(self, queue: str, reviewers: Collection[str]) -> int:
+        """Returns what these reviewers have to the queue; how many items that was."""
+        return int((await self.run(self._call(queue, "leave", *reviewers)))[0]) if reviewers else 0
+
+    async def held(self, queue: str, reviewer: str) -> int:
+        """How many items a reviewer has."""
+        return int((await self.run(self._call(queue, "held", reviewer)))[0])
+
+    async def answered(self, queues: Sequence[str], reviewer: str, since_ms: float) -> int:
+        """How many items a reviewer has answered since, within the last two days."""
+        counts = await self.run(*(("ZCOUNT", key(queue, f"did:{reviewer}"), since_ms, "+inf") for queue in queues))
+        return sum(counts)
+
     async def holding(self, token: LeaseToken) -> Holding:
         """Who holds an item and since when. A lease that answered already still tells; raises Conflict when it is lost."""
-        fields = ("state", "token", "answered", "reviewer", "leased", "shown", "body")
-        found = (await self.run(("HMGET", _item(token.queue, token.item), *fields)))[0]
-        state, held, answered, reviewer, leased, shown, body = found
+        found, body, view = await self.run(
+            ("HMGET", key(token.queue, f"item:{token.item}"), "s", "t", "a", "w", "e", "h"),
+            ("GET", key(token.queue, f"body:{token.item}")),
+            views.look(token.item),
+        )
+        state, held, answered, reviewer, leased, shown = found
         mine = _held_as(token).encode()
         if answered != mine and (state != b"leased" or held != mine):
             raise _lost(state if state is not None else b"gone")
+        asked = state in (b"leased", b"answering")
         return Holding(
             (reviewer or b"").decode(), 1000 * int(leased or 0), int(shown) if shown else None,
-            _items.decode(body) if body else None,
+            _item(token.item, body or b"", views.read(view)) if asked else None,
         )  # fmt: skip
 
     async def answer(self, token: LeaseToken, payload: bytes) -> tuple[bytes, bool]:
@@ -150,10 +170,7 @@ class RedisReviews:
 
         Raises Conflict when the lease is lost.
         """
-        command = script(
-            "answer", [_item(token.queue, token.item), key(token.queue, "leases")],
-            token.item, _held_as(token), payload, _ANSWER_HOLD_MS,
-        )  # fmt: skip
+        command = self._call(token.queue, "answer", token.item, _held_as(token), payload, _ANSWER_HOLD_MS)
         done, first, state = (await self.run(command))[0]
         if done == b"lost":
             raise _lost(state)
@@ -170,28 +187,61 @@ class RedisReviews:
         payload: bytes = b"",
         revision: int = 1,
         prediction: str = "",
+        reviewer: str = "",
+        at: int = 0,
     ) -> None:
         """Closes an item because the journal says so, publishes the outcome once, and completes the view. An outcome or a final
-        that is empty is none; `prediction` is left out where it is the item's own id."""
-        names = ("leases", "waiting", "retry", "outcomes")
-        rank = revision + (_OF_PEOPLE if state == "resolved" else 0)
-        shown = [_view(prediction or item, b"", "", 0, final, rank, retention_s)] if final else []
+        that is empty is none; `prediction` is left out where it is the item's own id; `at` (microseconds) is when the reviewer
+        answered."""
+        rank = {"resolved": revision + _OF_PEOPLE, "withdrawn": revision, "unresolved": 0}[state]
         await self.run(
-            script(
-                "close", [_item(queue, item), *(key(queue, name) for name in names)],
-                item, state, outcome, retention_s, payload,
-            ),
-            *shown,
+            self._call(queue, "close", item, state, outcome, retention_s, payload, reviewer, at / 1e3),
+            *([views.put(prediction or item, b"", "", 0, final, rank, retention_s)] if final else []),
             ("SADD", "sr:queues", queue),
-        )  # fmt: skip
-
-    async def sweep(self, queue: str, limit: int = 500) -> tuple[int, list[Held]]:
-        """Returns expired leases to the queue; gives back how many, and the answers that must be rolled forward."""
-        command = script(
-            "sweep", [key(queue, "leases"), key(queue, "waiting")], _item(queue, ""), limit, _ANSWER_HOLD_MS
         )
-        expired, held = (await self.run(command))[0]
-        return expired, [Held(queue, item.decode(), payload) for item, payload in held]
+
+    async def sweep(self, queue: str, attempts: int = 5, deadline_s: float | None = None, limit: int = 500) -> Swept:
+        """Returns expired leases to the queue, takes out of it what expired so often or waits for longer than it may, and tells
+        what has to be journaled: answers and ends."""
+        deadline = "" if deadline_s is None else 1e3 * deadline_s
+        command = self._call(queue, "sweep", limit, _ANSWER_HOLD_MS, attempts, deadline)
+        expired, held, ending = (await self.run(command))[0]
+        items = await self._items([(item.decode(), body) for item, _, body in ending])
+        return Swept(
+            expired,
+            [Held(queue, item.decode(), payload) for item, payload in held],
+            [
+                Ending(queue, name.decode(), what.decode(), item)
+                for (name, what, _), item in zip(ending, items, strict=True)
+            ],
+        )
+
+    async def die(self, queue: str, item: str, number: int, stray_s: int) -> None:
+        """An item is dead for the `number`th time, because the journal says so; of one that is not known this is remembered."""
+        await self.run(self._call(queue, "die", item, number, stray_s), ("SADD", "sr:queues", queue))
+
+    async def requeue(self, queue: str, item: str, number: int, stray_s: int) -> None:
+        """An item that died for the `number`th time waits again, because the journal says so."""
+        await self.run(self._call(queue, "requeue", item, number, stray_s), ("SADD", "sr:queues", queue))
+
+    async def dead(self, queue: str, count: int, item: str | None = None) -> list[DeadLetter]:
+        """What was leased too often without an answer, the latest first; or this one, if it is among it."""
+        if item is None:
+            flat = (await self.run(("ZREVRANGE", key(queue, "dead"), 0, count - 1, "WITHSCORES")))[0]
+        else:
+            score = (await self.run(("ZSCORE", key(queue, "dead"), item)))[0]
+            flat = [] if score is None else [item.encode(), score]
+        names, died = [name.decode() for name in flat[::2]], [int(float(score)) for score in flat[1::2]]
+        found = await self.run(
+            *(("HMGET", key(queue, f"item:{name}"), "d", "n") for name in names),
+            *(("GET", key(queue, f"body:{name}")) for name in names),
+        ) if names else []  # fmt: skip
+        items = await self._items([(name, body or b"") for name, body in zip(names, found[len(names) :], strict=True)])
+        return [
+            DeadLetter(item, 1000 * at, int(number or 1), int(expiries or 0))
+            for item, at, (number, expiries) in zip(items, died, found[: len(names)], strict=True)
+            if item is not None
+        ]
 
     async def retryable(self, queue: str, count: int) -> list[str]:
         """Some waiting items that the returning model may take back."""
@@ -200,25 +250,22 @@ class RedisReviews:
 
     async def no_retry(self, queue: str, item: str) -> None:
         """The returning model leaves this item to people."""
-        await self.run(("SREM", key(queue, "retry"), item), ("HDEL", _item(queue, item), "retry"))
+        await self.run(("SREM", key(queue, "retry"), item), ("DEL", key(queue, f"retry:{item}")))
 
     async def queues(self) -> list[str]:
         return sorted(name.decode() for name in (await self.run(("SMEMBERS", "sr:queues")))[0])
 
-    async def stats(self, queue: str, now_us: int) -> QueueStats:
-        """The oldest is looked for in each band of the queue: a bonus is no age."""
-        now = now_us / 1e3
-        waiting, leased, *firsts = await self.run(
-            ("ZCARD", key(queue, "waiting")),
-            ("ZCARD", key(queue, "leases")),
-            *(
-                ("ZRANGEBYSCORE", key(queue, "waiting"), now - bonus - _BAND_MS, now - bonus + _BAND_MS,
-                 "WITHSCORES", "LIMIT", 0, 1)
-                for bonus in _BONUSES_MS
-            ),
+    async def stats(self, queue: str, sla_s: float | None = None) -> QueueStats:
+        """Costs the same however much waits. Items older than `sla_s` that somebody waits for are overdue."""
+        level = "" if sla_s is None else 1e3 * sla_s
+        now, waiting, leased, dead, overdue, oldest, reasons, answered = (
+            await self.run(self._call(queue, "stats", level))
+        )[0]
+        pairs = zip(reasons[::2], reasons[1::2], strict=True)
+        return QueueStats(
+            waiting, leased, max(0.0, (now - float(oldest)) / 1e3) if oldest else 0.0, dead, overdue, answered,
+            {reason.decode(): int(count) for reason, count in sorted(pairs)},
         )  # fmt: skip
-        came = [float(_flat(first)[1]) + bonus for first, bonus in zip(firsts, _BONUSES_MS, strict=True) if first]
-        return QueueStats(waiting, leased, max(0.0, (now - min(came)) / 1e3) if came else 0.0)
 
     async def outcomes(self, queue: str, after: str, count: int) -> list[tuple[str, bytes]]:
         """Outcomes after a stream id. Never waits: a blocked connection for each listener would use up the pool."""
@@ -226,69 +273,33 @@ class RedisReviews:
         entries = (await self.run(command))[0]
         return [(entry_id.decode(), fields[fields.index(b"outcome") + 1]) for entry_id, fields in entries]
 
-    async def epoch(self, candidate: str) -> str:
-        """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
-        _, epoch = await self.run(("SET", "sr:epoch", candidate, "NX"), ("GET", "sr:epoch"))
-        return cast(bytes, epoch).decode()
-
-    async def checkpoint(self, node: str) -> Position | None:
-        """How far a node's journal is indexed; None when never."""
-        stored = (await self.run(("GET", f"sr:checkpoint:{node}")))[0]
-        if stored is None:
-            return None
-        segment, offset = stored.decode().split(":")
-        return Position(int(segment), int(offset))
-
-    async def set_checkpoint(self, node: str, position: Position) -> None:
-        await self.run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
-
-    async def info(self) -> dict[str, str]:
-        """What the server says of itself."""
-        lines = (await self.run(("INFO",)))[0].decode().splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
-
-    async def run(self, *commands: Command) -> list[Any]:
-        """One round trip. Scripts are sent by digest, and again in full to a server that does not know them."""
-        try:
-            try:
-                return await self._lane.run(commands)
-            except NoScriptError:
-                await self._lane.run([("SCRIPT", "LOAD", source) for source in _SOURCES.values()])
-                return await self._lane.run(commands)
-        except (RedisError, OSError) as error:
-            raise _away(error) from error
+    def _call(self, queue: str, name: str, *arguments: Any) -> Command:
+        return script(name, [key(queue, "")], "" if self._clock is None else self._clock(), *arguments)
 
 
-def key(queue: str, name: str) -> str:
-    return f"sr:{{{queue}}}:{name}"
+def _tells(view: bytes, item: Item) -> bool:
+    """Whether a view says all that a reviewer needs to know of the item, which then needs no body."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return views.item_of(Shown(view, None, item.blob, "")) == item
+    return False
 
 
-def _item(queue: str, item: str) -> str:
-    return key(queue, f"item:{item}")
+def _item(item: str, body: bytes, shown: Shown | None) -> Item | None:
+    if body:
+        return _items.decode(unpack(body))
+    if shown is None:
+        log.warning("an item of the queue has neither body nor view", extra={"item": item})
+        return None
+    return views.item_of(shown)
 
 
 def _passed_by(reviewers: Sequence[str]) -> str:
     """As the scripts keep who is not given an item."""
-    return "".join(f"\0{name}" for name in reviewers) + "\0" if reviewers else ""
+    return "".join(f"\0{name}" for name in sorted(set(reviewers))) + "\0" if reviewers else ""
 
 
 def _held_as(token: LeaseToken) -> str:
     return f"{token.fence}~{token.nonce}"
-
-
-def script(name: str, keys: Sequence[str], *arguments: Any) -> Command:
-    return ("EVALSHA", _DIGESTS[name], len(keys), *keys, *arguments)
-
-
-def _view(
-    item: str, view: bytes, blob: str, revision: int, final: bytes = b"", rank: int = 0, retention_s: int | str = "",
-    caller: str = "",
-) -> Command:  # fmt: skip
-    return script("view", [f"sr:view:{item}"], view, blob, revision, final, rank, retention_s, caller)
-
-
-def _flat(pairs: Any) -> list[Any]:
-    return list(pairs[0]) if isinstance(pairs[0], list | tuple) else list(pairs)
 
 
 def _lost(state: bytes) -> Conflict:
@@ -298,10 +309,8 @@ def _lost(state: bytes) -> Conflict:
         "answering": "somebody else answered the item",
         "resolved": "the item is answered already",
         "withdrawn": "the model came back and answered the item",
+        "unresolved": "the item's deadline passed and its caller was told so",
+        "dead": "the lease expired once too often and the item was set aside",
         "gone": "there is no such item",
     }
     return Conflict(f"{words[state.decode()]}; lease the next one")
-
-
-def _away(error: Exception) -> IndexAway:
-    return IndexAway(f"Redis does not answer ({type(error).__name__}); predictions go on, try this again soon")

@@ -1,19 +1,26 @@
 """The life of one review item, as one table. Redis scripts carry it out; a test walks it against a real server.
 
-    waiting   --lease-->    leased      a person (or the returning model) has it until the lease expires
-    leased    --expire, release, skip-->  waiting
-    leased    --answer-->   answering   the verdict is held in Redis, not yet in the journal
-    answering --resolve-->  resolved    the verdict is in the journal
-    waiting   --withdraw--> withdrawn   the model came back and answers
-    leased    --withdraw--> withdrawn   only by the holder of the lease, or when the journal already says so
+    waiting    --lease-->    leased      a person (or the returning model) has it until the lease expires
+    leased     --expire, release, skip, leave-->  waiting
+    leased     --die-->      dead        the lease expired once too often: nobody is given it until somebody requeues it
+    dead       --requeue-->  waiting
+    leased     --answer-->   answering   the verdict is held in Redis, not yet in the journal
+    answering  --resolve-->  resolved    the verdict is in the journal
+    waiting    --withdraw--> withdrawn   the model came back and answers
+    leased     --withdraw--> withdrawn   only by the holder of the lease, or when the journal already says so
+    waiting    --overdue-->  unresolved  the deadline passed; so for what is leased or dead
 
-`answering` never goes back: its payload is complete, and a sweeper rolls it forward when its gateway died.
+`answering` never goes back: its payload is complete, and a sweeper rolls it forward when its gateway died. Whatever happened, a
+person's word that the journal holds stands in the end, and the model's stands over nobody's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from model_store.record import EarlierReading
@@ -21,32 +28,53 @@ from model_store.record import EarlierReading
 Purpose = Literal["review", "audit", "recall", "gold"]
 """review: the caller waits for it. audit: the caller has the model's answer. recall: that answer is in doubt.
 gold: the answer is known, and the reviewer is."""
-State = Literal["waiting", "leased", "answering", "resolved", "withdrawn"]
-Event = Literal["lease", "expire", "release", "skip", "answer", "resolve", "withdraw"]
+State = Literal["waiting", "leased", "answering", "dead", "resolved", "withdrawn", "unresolved"]
+Event = Literal[
+    "lease", "expire", "release", "skip", "leave", "die", "requeue", "answer", "resolve", "withdraw", "overdue"
+]
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     ("waiting", "lease"): "leased",
     ("leased", "expire"): "waiting",
     ("leased", "release"): "waiting",
     ("leased", "skip"): "waiting",
+    ("leased", "leave"): "waiting",
+    ("leased", "die"): "dead",
+    ("waiting", "die"): "dead",  # the journal is replayed onto a lost index
+    ("dead", "requeue"): "waiting",
     ("leased", "answer"): "answering",
     ("answering", "resolve"): "resolved",
-    ("waiting", "resolve"): "resolved",  # the journal is replayed onto a lost index
+    ("waiting", "resolve"): "resolved",  # the journal is replayed onto a lost index; and the next two
     ("leased", "resolve"): "resolved",
+    ("dead", "resolve"): "resolved",
     ("withdrawn", "resolve"): "resolved",  # so it was answered after all, and a person's word stands
+    ("unresolved", "resolve"): "resolved",
     ("waiting", "withdraw"): "withdrawn",
     ("leased", "withdraw"): "withdrawn",
+    ("dead", "withdraw"): "withdrawn",
+    ("unresolved", "withdraw"): "withdrawn",
+    ("waiting", "overdue"): "unresolved",
+    ("leased", "overdue"): "unresolved",
+    ("dead", "overdue"): "unresolved",
 }
-_QUEUE = ".review"
-TERMINAL: frozenset[State] = frozenset({"resolved", "withdrawn"})
+TERMINAL: frozenset[State] = frozenset({"resolved", "withdrawn", "unresolved"})
 """Nobody is asked any more."""
+DIED, REQUEUED, UNRESOLVED = "item_died", "item_requeued", "item_unresolved"
+"""Names of the events that the journal keeps of items, beside their verdicts."""
+REVIEW = "review"
+"""Name of the queue that every project has."""
+_QUEUE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.([a-z0-9][a-z0-9_-]{0,63})")
+
+_RANDOM = 16
+"""Hexadecimal digits of a nonce that are random; as many bind it to its holder."""
 
 
 @dataclass(frozen=True)
 class LeaseToken:
     """Proof of holding an item: `queue~item~fence~nonce`.
 
-    The fence counts an item's leases; the nonce keeps a token from before a lost index from matching one given after it.
+    The fence counts an item's leases; the nonce keeps a token from before a lost index from matching one given after it, and
+    is bound to its holder: who finds somebody's token in a log or an address cannot answer with it.
     """
 
     queue: str
@@ -65,9 +93,18 @@ class LeaseToken:
             raise ValueError("a part of the token is empty")
         return cls(queue, item, int(fence), nonce)
 
+    def held_by(self, holder: str) -> bool:
+        """Whether it was given to this subject. One that was changed to say so is lost: the queue knows the nonce whole."""
+        return hmac.compare_digest(self.nonce, _bound(self.nonce[:_RANDOM], holder))
 
-def nonce() -> str:
-    return secrets.token_hex(8)
+
+def nonce(holder: str = "") -> str:
+    """`holder`: subject of whoever leases; nobody's where the gateway itself does."""
+    return _bound(secrets.token_hex(_RANDOM // 2), holder)
+
+
+def _bound(random: str, holder: str) -> str:
+    return random + hashlib.sha256(f"{random}~{holder}".encode()).hexdigest()[:_RANDOM]
 
 
 def score(received_at_us: int, bonus_s: float = 0.0) -> float:
@@ -123,6 +160,11 @@ class Item:
     def blob(self) -> str:
         return f"{self.project}/{self.site}/{self.sha256}"
 
+    @property
+    def evidence(self) -> bool:
+        """It says how good the model is. What has to be complete for that has no deadline, and is no caller's wait."""
+        return self.purpose != "review" or bool(self.drawn)
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -140,6 +182,14 @@ class QueueStats:
     waiting: int
     leased: int
     oldest_age_s: float
+    """Of what is not answered."""
+    dead: int = 0
+    overdue: int = 0
+    """Of what somebody waits for: older than the queue's service level."""
+    answered: int = 0
+    """In the last hour."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Reason -> unanswered items that have it."""
 
 
 class Holding(NamedTuple):
@@ -160,11 +210,47 @@ class Held(NamedTuple):
     payload: bytes
 
 
-def queue_of(project: str) -> str:
+class Ending(NamedTuple):
+    """An item that the queue took out, which the journal does not know yet."""
+
+    queue: str
+    item: str
+    what: str
+    """`unresolved`, or `dead N`: for the Nth time."""
+    body: Item | None
+    """None when nothing is known of it any more."""
+
+
+class DeadLetter(NamedTuple):
+    """An item that nobody is given until somebody requeues it."""
+
+    item: Item
+    at: int
+    """Microseconds since the epoch."""
+    number: int
+    """How often it died."""
+    expiries: int
+    """Leases of it that expired since it was put into the queue."""
+
+
+class Swept(NamedTuple):
+    expired: int
+    held: list[Held]
+    ending: list[Ending]
+
+
+def queue_of(project: str, name: str = REVIEW) -> str:
     """The name of a project's queue. It carries the project, so that a token alone finds its place."""
-    return f"{project}{_QUEUE}"
+    return f"{project}.{name}"
 
 
 def project_of(queue: str) -> str | None:
-    """The project whose queue has this name; None for a name that no queue has."""
-    return queue.removesuffix(_QUEUE) if queue.endswith(_QUEUE) else None
+    """The project that a queue of this name belongs to; None for a name that no queue has."""
+    found = _QUEUE.fullmatch(queue)
+    return found[1] if found else None
+
+
+def name_of(queue: str) -> str | None:
+    """The queue's name within its project, as its document is called; None for a name that no queue has."""
+    found = _QUEUE.fullmatch(queue)
+    return found[2] if found else None

@@ -1,17 +1,34 @@
--- any state -> resolved or withdrawn, because the journal says so; publishes once, if it is to. A first answer is never
--- overwritten.
--- KEYS item, leases, waiting, retry, outcomes   ARGV id, terminal state, outcome or '', retention s, payload or ''
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'resolved' or state == ARGV[2] then return 0 end
-if state == 'answering' and ARGV[2] == 'withdrawn' then return 0 end  -- a person answered first; the sweeper sees to it
-redis.call('HSET', KEYS[1], 'state', ARGV[2])
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'payload', ARGV[5]) end
-redis.call('HDEL', KEYS[1], 'body', 'token', 'score', 'skipped', 'retry', 'leased', 'shown', 'fence', 'revision')
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('SREM', KEYS[4], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-if ARGV[3] == '' then return 1 end
-local clock = redis.call('TIME')
-redis.call('XADD', KEYS[5], 'MINID', '~', (clock[1] - ARGV[4]) * 1000, '*', 'outcome', ARGV[3])
+-- any state -> resolved, withdrawn or unresolved, because the journal says so; publishes once, if it is to. A first answer is
+-- never overwritten, and a person's word stands over the model's, the model's over nobody's.
+-- ARGV now, id, terminal state, outcome or '', retention s, payload or '', who answered or '', when, ms
+local id, after = ARGV[2], ARGV[3]
+local rank = {unresolved = 1, withdrawn = 2, resolved = 3}
+local item = fields(id, 's', 'l', 'i', 'k', 'c', 'r')
+local announced = after == 'unresolved' and redis.call('HDEL', Q .. 'ending', id) == 1
+if (rank[item.s] or 0) >= rank[after] and not announced then return 0 end
+if item.s == 'answering' and after ~= 'resolved' then return 0 end  -- a person answered first; the sweeper sees to it
+if item.s and not rank[item.s] then retire(id, item) end
+redis.call('HDEL', Q .. 'ending', id)
+redis.call('HSET', item_key(id), 's', after)
+if ARGV[6] ~= '' then redis.call('HSET', item_key(id), 'y', ARGV[6]) end
+redis.call('HDEL', item_key(id), 'v', 'p', 'k', 'i', 'c', 'r', 'x', 'l', 'f', 't', 'e', 'h', 'n', 'd', 'u')
+redis.call('DEL', Q .. 'body:' .. id, Q .. 'retry:' .. id)
+redis.call('EXPIRE', item_key(id), ARGV[5])
+if after == 'resolved' and ARGV[7] ~= '' then
+  local at, day, hour = tonumber(ARGV[8]), 86400000, 3600000
+  if at > now - 2 * day then
+    local did = Q .. 'did:' .. ARGV[7]
+    redis.call('ZADD', did, at, id)
+    redis.call('ZREMRANGEBYSCORE', did, '-inf', now - 2 * day)
+    redis.call('EXPIRE', did, 172800)
+  end
+  if at > now - hour then
+    local rate = Q .. 'rate:' .. math.floor(at / hour)
+    redis.call('HINCRBY', rate, math.floor(at % hour / 60000), 1)
+    redis.call('EXPIRE', rate, 7200)
+  end
+end
+if ARGV[4] ~= '' then
+  redis.call('XADD', Q .. 'outcomes', 'MINID', '~', math.max(0, math.floor(now - ARGV[5] * 1000)), '*', 'outcome', ARGV[4])
+end
 return 1

@@ -1,12 +1,15 @@
 -- leased -> waiting, at its old place. A skip remembers who skipped. Returns 1, or the state that stands against it.
--- KEYS item, leases, waiting   ARGV id, token, reviewer who skips or ''
-local item = redis.call('HMGET', KEYS[1], 'state', 'token', 'score', 'skipped')
-if item[1] ~= 'leased' or item[2] ~= ARGV[2] then return item[1] or 'gone' end
-redis.call('HSET', KEYS[1], 'state', 'waiting')
-redis.call('HDEL', KEYS[1], 'token', 'reviewer', 'leased', 'shown')
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[1], 'skipped', (item[4] or '\0') .. ARGV[3] .. '\0')
+-- ARGV now, id, token, reviewer who skips or ''
+local item = fields(ARGV[2], 's', 't', 'p', 'i', 'x')
+if item.s ~= 'leased' or item.t ~= ARGV[3] then return item.s or 'gone' end
+if ARGV[4] ~= '' then
+  local names = {ARGV[4]}
+  for name in string.gmatch(item.x or '', '[^%z]+') do
+    if name ~= ARGV[4] then names[#names + 1] = name end
+  end
+  table.sort(names)  -- whoever skips in whatever order, it is one lane
+  item.x = '\0' .. table.concat(names, '\0') .. '\0'
+  redis.call('HSET', item_key(ARGV[2]), 'x', item.x)
 end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZADD', KEYS[3], item[3], ARGV[1])
+give_back(ARGV[2], item)
 return 1

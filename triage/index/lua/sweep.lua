@@ -1,22 +1,44 @@
--- leased -> waiting where the lease expired; answers whose gateway went silent are handed back to be rolled forward.
--- KEYS leases, waiting   ARGV item key prefix, limit, hold ms
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local expired, held = 0, {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])) do
-  local key = ARGV[1] .. id
-  local item = redis.call('HMGET', key, 'state', 'score', 'payload')
-  if item[1] == 'leased' then
-    redis.call('HSET', key, 'state', 'waiting')
-    redis.call('HDEL', key, 'token', 'reviewer', 'leased', 'shown')
-    redis.call('ZREM', KEYS[1], id)
-    redis.call('ZADD', KEYS[2], item[2], id)
+-- leased -> waiting where the lease expired, or dead when it did so too often; unanswered -> unresolved where the deadline passed.
+-- Of these two the journal is told next, and until it was they are given out again; so are answers whose gateway went silent.
+-- ARGV now, limit, hold ms, expiries allowed, deadline ms or ''
+-- Gives how many expired, {id, answer} to roll forward, {id, what, ...} to journal.
+local limit = tonumber(ARGV[2])
+local expired, held, ending = 0, {}, {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', Q .. 'leases', '-inf', now, 'LIMIT', 0, limit)) do
+  local item = fields(id, 's', 'p', 'i', 'x', 'y', 'u')
+  if item.s == 'leased' then
     expired = expired + 1
-  elseif item[1] == 'answering' then
-    redis.call('ZADD', KEYS[1], now + ARGV[3], id)
-    held[#held + 1] = {id, item[3]}
+    give_back(id, item)
+    if redis.call('HINCRBY', item_key(id), 'n', 1) >= tonumber(ARGV[4]) then
+      local round = tonumber(item.u or 0) + 1
+      unwait(id, item.i, redis.call('HGET', item_key(id), 'l'))
+      redis.call('HSET', item_key(id), 's', 'dead', 'd', round)
+      redis.call('HDEL', item_key(id), 'l')
+      redis.call('ZADD', Q .. 'dead', now, id)
+      redis.call('HSET', Q .. 'ending', id, 'dead ' .. round)
+    end
+  elseif item.s == 'answering' then
+    redis.call('ZADD', Q .. 'leases', now + ARGV[3], id)
+    held[#held + 1] = {id, item.y}
   else
-    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', Q .. 'leases', id)
   end
 end
-return {expired, held}
+if ARGV[5] ~= '' then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', Q .. 'due', '-inf', now - ARGV[5], 'LIMIT', 0, limit)) do
+    local item = fields(id, 's', 'l', 'i', 'k', 'c', 'r')
+    if item.s ~= 'answering' then
+      retire(id, item)
+      redis.call('HSET', item_key(id), 's', 'unresolved')
+      redis.call('HDEL', item_key(id), 'l', 't', 'v')
+      redis.call('HSET', Q .. 'ending', id, 'unresolved')
+    end
+  end
+end
+if redis.call('EXISTS', Q .. 'ending') == 1 then
+  local page = redis.call('HRANDFIELD', Q .. 'ending', limit, 'WITHVALUES')
+  for at = 1, #page, 2 do
+    ending[#ending + 1] = {page[at], page[at + 1], redis.call('GET', Q .. 'body:' .. page[at]) or ''}
+  end
+end
+return {expired, held, ending}
