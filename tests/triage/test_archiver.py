@@ -21,7 +21,9 @@ from tests.triage.written import event, records
 from triage.archive.archiver import Archiver
 from triage.archive.history import History
 from triage.archive.layout import Segment, marker
+from triage.errors import Conflict
 from triage.journal.reading import read, segments
+from triage.journal.segments import SegmentJournal
 from triage.ports import Position
 from triage.store.objects import Objects
 from triage.store.places import open_objects
@@ -92,7 +94,7 @@ def test_whoever_dies_at_any_step_is_made_up_for(tmp_path: Path) -> None:
         objects = open_objects(tmp_path / f"log{steps}")
         with pytest.raises(Died):
             Archiver(Dying(objects, steps), tmp_path / "journal").turn()
-        assert not Archiver(objects, tmp_path / "journal").is_archived(Segment("n", 1))
+        assert not Archiver(objects, tmp_path / "journal").is_archived(segments(tmp_path / "journal" / "n")[0])
         Archiver(objects, tmp_path / "journal").turn()
         assert content(objects) == content(whole)
 
@@ -177,6 +179,34 @@ def test_a_damaged_segment_is_archived_as_far_as_it_goes_and_never_removed(tmp_p
     told = json.loads(objects.get(marker(Segment("n", 1))))["damage"]
     assert told[0][:2] == [0, positions[2].offset + positions[1].offset - positions[0].offset]
     assert [record.id for record in seen(objects, tmp_path / "none")] == ["000001", "000003", "000004"]
+
+
+def test_another_journal_of_the_same_name_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    """A gateway whose disk was lost, started again under its name while nobody could look into the log."""
+    objects = open_objects(tmp_path / "log")
+    write(tmp_path / "lost", event(1))
+    Archiver(objects, tmp_path / "lost").turn()
+    write(tmp_path / "journal", event(2))
+    write(tmp_path / "journal", event(3))
+    for _ in range(2):
+        with pytest.raises(Conflict, match="is not the segment of that name in the log"):
+            Archiver(objects, tmp_path / "journal").turn(None, Position(9, 0), 0)
+    assert len(segments(tmp_path / "journal" / "n")) == 2
+    assert [record.id for record in seen(objects, tmp_path / "none")] == ["000001"]
+
+
+def test_a_journal_begins_behind_what_is_archived_of_its_name(tmp_path: Path) -> None:
+    objects = open_objects(tmp_path / "log")
+    for number in range(3):
+        write(tmp_path / "lost", event(number))
+    Archiver(objects, tmp_path / "lost").turn()
+    archiver = Archiver(objects, tmp_path / "journal")
+    assert (archiver.highest("n"), archiver.highest("m")) == (3, 0)
+    opened = SegmentJournal(tmp_path / "journal", "n", 4096, lambda seconds: None)
+    opened.start(archiver.highest("n"))
+    opened.close()
+    assert [int(path.stem) for path in segments(tmp_path / "journal" / "n")] == [4]
+    assert archiver.turn().segments == 1
 
 
 def test_a_local_segment_is_read_before_its_archive_and_a_removed_one_from_it(tmp_path: Path) -> None:

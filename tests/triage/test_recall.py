@@ -14,11 +14,14 @@ from model_store.record import Record
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import QUEUE, Wired
+from triage.archive.archiver import Archiver
 from triage.auditing.recall import Doubt, Recalls, listing
 from triage.control.catalog import Catalog
-from triage.journal.segments import read_segment, segments
+from triage.journal.reading import Told, read_segment, segments
+from triage.journal.segments import settle
 from triage.ports import Position
 from triage.promise.standing import Recall
+from triage.store.places import open_objects
 
 OWN = {"test"}
 
@@ -99,11 +102,11 @@ async def test_segments_that_are_wholly_older_are_not_read(audited: Audited, mon
     (path,) = segments(audited.gateway.journal.folder)
     opened: list[str] = []
 
-    def watched(each: Path) -> Iterator[tuple[Position, Record]]:
+    def watched(each: Path, offset: int, told: Told) -> Iterator[tuple[Position, Record]]:
         opened.append(each.name)
-        return read_segment(each)
+        return read_segment(each, offset, told)
 
-    monkeypatch.setattr("triage.auditing.recall.read_segment", watched)
+    monkeypatch.setattr("triage.archive.history.read_segment", watched)
     long_ago = at(audited, sent[0]) / 1e6 - 3600
     os.utime(path, (long_ago, long_ago))
     assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), OWN, 100) == 0
@@ -111,6 +114,21 @@ async def test_segments_that_are_wholly_older_are_not_read(audited: Audited, mon
     os.utime(path)
     assert await recalls(audited).sweep(doubt(audited, after=at(audited, sent[0])), OWN, 100) == 2
     assert opened
+
+
+async def test_what_left_this_disk_is_recalled_from_the_archive(audited: Audited) -> None:
+    await audited.send(3)
+    log, journal = audited.gateway.data.folder / "log", audited.gateway.journal.folder
+    (path,) = segments(journal)
+    settle(path)
+    Archiver(open_objects(log), journal.parent).archive(path)
+    path.unlink()
+    from_archive = Recalls(
+        journal.parent, "test", Catalog(audited.gateway.data.folder), audited.gateway.recorder, str(log)
+    )
+    assert from_archive.nodes() == {"test"}
+    assert await recalls(audited).sweep(doubt(audited), OWN, 100) == 0
+    assert await from_archive.sweep(doubt(audited), OWN, 100) == 3
 
 
 async def test_a_withdrawn_item_s_answer_counts_and_its_first_record_does_not(audited: Audited) -> None:

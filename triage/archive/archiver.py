@@ -22,7 +22,8 @@ from triage.archive.rewriting import rewrite
 from triage.archive.seen import identity
 from triage.archive.tables import TableWriter, batches
 from triage.archive.tombstones import Hidden
-from triage.journal.reading import Damage, closed, nodes, read_segment, segments, to_the_log, verify
+from triage.errors import Conflict
+from triage.journal.reading import Damage, closed, nodes, read_segment, seal, segments, to_the_log, verify
 from triage.ports import Position
 from triage.store.objects import Objects
 
@@ -48,6 +49,7 @@ class Archiver:
         self._folder = journal_folder
         self._clock = clock
         self._marked: dict[str, set[int]] = {}
+        self._compared: set[Segment] = set()
 
     def turn(self, of: str | None = None, indexed: Position | None = None, keep_s: float | None = None) -> Archived:
         """Archives what is closed of one node, or of all; then removes what may go when `keep_s` is given, and `indexed`
@@ -55,8 +57,7 @@ class Archiver:
         done = Archived()
         for folder in [self._folder / of] if of else nodes(self._folder):
             for path in segments(folder):
-                segment = Segment(folder.name, int(path.stem))
-                if self.is_archived(segment):
+                if self.is_archived(path):
                     continue
                 if closed(path):
                     told = self.archive(path)
@@ -69,12 +70,33 @@ class Archiver:
                 done.removed += self.remove(folder, indexed, keep_s)
         return done
 
-    def is_archived(self, segment: Segment) -> bool:
-        known = self._marked.get(segment.node)
-        if known is None:
-            listed = (marked(entry.name) for entry in self._objects.list(f"{SEGMENTS}/{segment.node}"))
-            known = self._marked[segment.node] = {each.number for each in listed if each is not None}
-        return segment.number in known
+    def is_archived(self, path: Path) -> bool:
+        """Raises Conflict when another journal's segment of this name is in the log."""
+        segment = Segment(path.parent.name, int(path.stem))
+        if segment.number not in self._of(segment.node):
+            return False
+        if segment not in self._compared and closed(path):
+            self._compare(path, json.loads(self._objects.get(marker(segment))))
+            self._compared.add(segment)
+        return True
+
+    def highest(self, node: str) -> int:
+        """Number of the newest archived segment of a node; 0 when there is none."""
+        return max(self._of(node), default=0)
+
+    def _of(self, node: str) -> set[int]:
+        if node not in self._marked:
+            listed = (marked(entry.name) for entry in self._objects.list(f"{SEGMENTS}/{node}"))
+            self._marked[node] = {each.number for each in listed if each is not None}
+        return self._marked[node]
+
+    def _compare(self, path: Path, told: dict[str, Any]) -> None:
+        ended = seal(path)
+        if ended is not None and ended.sha256 != told["sha256"]:
+            raise Conflict(
+                f"{path} is not the segment of that name in the log: another gateway was named {path.parent.name} before; "
+                "set TRIAGE_NODE to a name that was never used, and move this folder to that name"
+            )
 
     def forget(self, node: str) -> None:
         """Looks again what of a node is archived: somebody else was at it."""
@@ -82,11 +104,7 @@ class Archiver:
 
     def unarchived_bytes(self, node: str) -> int:
         """Of the segments here that are only here."""
-        return sum(
-            path.stat().st_size
-            for path in segments(self._folder / node)
-            if not self.is_archived(Segment(node, int(path.stem)))
-        )
+        return sum(path.stat().st_size for path in segments(self._folder / node) if not self.is_archived(path))
 
     def archive(self, path: Path) -> dict[str, Any]:
         """The marker of a closed segment, which is archived when this returns. Raises Unavailable."""
@@ -104,7 +122,8 @@ class Archiver:
         }  # fmt: skip
         for each in damage:
             to_the_log(each)
-        self._objects.create(marker(segment), json.dumps(told, indent=1).encode())
+        if not self._objects.create(marker(segment), json.dumps(told, indent=1).encode()):
+            self._compare(path, json.loads(self._objects.get(marker(segment))))
         if len(later := tombstones.load(self._objects)) != len(
             graves
         ):  # said while we wrote, and perhaps searched for before
@@ -127,7 +146,7 @@ class Archiver:
             segment = Segment(folder.name, int(path.stem))
             if indexed is None or segment.number >= indexed.segment or path.stat().st_mtime > self._clock() - keep_s:
                 break
-            if not self.is_archived(segment) or json.loads(self._objects.get(marker(segment)))["damage"]:
+            if not self.is_archived(path) or json.loads(self._objects.get(marker(segment)))["damage"]:
                 continue
             path.unlink()
             path.with_suffix(".cut").unlink(missing_ok=True)

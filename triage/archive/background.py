@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from triage.archive.archiver import Archiver
-from triage.archive.layout import Segment
 from triage.errors import Unavailable
 from triage.journal.reading import closed, segments
 from triage.metrics import Metrics
 from triage.ports import Position
 from triage.store.places import open_objects
 
+log = logging.getLogger(__name__)
 _TIDY_S = 600.0
 """How often is looked for segments that may go from this disk."""
 _LONGEST_WAIT_S = 300.0
@@ -63,7 +64,7 @@ class Archiving:
         waiting = size = 0
         for path in segments(self._folder):
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                if not self._looking.is_archived(Segment(self._folder.name, int(path.stem))):
+                if not self._looking.is_archived(path):
                     size += path.stat().st_size
                     waiting += closed(path)
         return waiting, size
@@ -90,3 +91,13 @@ class Archiving:
         except ValueError:
             why = wrong.decode(errors="replace").strip()[-300:] or f"it ended with {child.returncode}"
         raise Unavailable(f"the journal cannot be archived: {why}")
+
+
+def newest_archived(place: str, node: str) -> int:
+    """Number of the newest segment of a node that is in a log, 0 when there is none or the log is away. A gateway that lost its
+    disk numbers on from there; where nobody can look, the archiver refuses what has the number of another."""
+    try:
+        return Archiver(open_objects(place), Path()).highest(node)
+    except Unavailable as error:
+        log.warning("the log is away at the start", extra={"why": str(error)})
+        return 0

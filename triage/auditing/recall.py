@@ -18,17 +18,18 @@ from typing import Any
 
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
+from triage.archive.history import History
+from triage.archive.layout import SEGMENTS, marked
 from triage.control.catalog import Catalog
 from triage.ids import derived_id, now_us
 from triage.index.audit_fold import RECALLED
-from triage.journal.segments import nodes, read_segment, segments
+from triage.journal.reading import nodes
 from triage.promise.claims import certified, is_absence, label_of
 from triage.promise.standing import MONITOR, Recall
 from triage.recorder import Recorder
+from triage.store.places import open_objects
 
 _AT_ONCE = 256
-_CLOCKS_US = 60_000_000
-"""By how much the clocks of gateways and disks may differ."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,19 @@ class Doubt:
 class Recalls:
     """Carries recalls out. One object for the life of the gateway."""
 
-    def __init__(self, journal_folder: Path, node: str, catalog: Catalog, recorder: Recorder) -> None:
+    def __init__(
+        self, journal_folder: Path, node: str, catalog: Catalog, recorder: Recorder, log: str | None = None
+    ) -> None:
         self.node = node
         self._folder = journal_folder
+        self._log = log
         self._catalog = catalog
         self._recorder = recorder
 
     def nodes(self) -> set[str]:
         """The nodes whose journals are seen from here."""
-        return {self.node, *(folder.name for folder in nodes(self._folder))}
+        archived = (marked(entry.name) for entry in open_objects(self._log).list(SEGMENTS)) if self._log else ()
+        return {self.node, *(folder.name for folder in nodes(self._folder)), *(each.node for each in archived if each)}
 
     async def sweep(self, doubt: Doubt, of: Collection[str], limit: int) -> int:
         """Journals what is not journaled yet of these nodes' answers, the newest `limit` to be read again by people; gives back
@@ -71,18 +76,18 @@ class Recalls:
         """Two readings of the journals, so that only ids are held and not records."""
         known: set[str] = set()
         newest: list[tuple[int, str]] = []
-        for node, record in since(self._folder, doubt.recall.after):
+        for node, record in since(self._folder, doubt.recall.after, self._log):
             if isinstance(record, EventRecord) and record.name == RECALLED:
                 if record.detail["recall"] == doubt.recall.id:
                     known.add(record.subject)
-            elif isinstance(record, PredictionRecord) and node in of and self._doubtful(record, doubt):
+            elif isinstance(record, PredictionRecord) and (node in of or not node) and self._doubtful(record, doubt):
                 if doubt.label not in record.drawn:
                     heapq.heappush(newest, (record.received_at, record.id))
                 if len(newest) > limit:
                     heapq.heappop(newest)
         to_read = {prediction for _, prediction in newest}
-        for node, record in since(self._folder, doubt.recall.after):
-            if not isinstance(record, PredictionRecord) or node not in of or record.id in known:
+        for node, record in since(self._folder, doubt.recall.after, self._log):
+            if not isinstance(record, PredictionRecord) or (node and node not in of) or record.id in known:
                 continue
             if self._doubtful(record, doubt):
                 known.add(record.id)
@@ -101,13 +106,12 @@ class Recalls:
         return proof is None or proof.rule == doubt.recall.rule
 
 
-def since(journal_folder: Path, after: int) -> Iterator[tuple[str, Record]]:
-    """Records with their nodes, without segments that were last written before a moment: nothing in them came after it."""
-    for node in nodes(journal_folder):
-        for path in segments(node):
-            if path.stat().st_mtime * 1e6 > after - _CLOCKS_US:
-                for _, record in read_segment(path):
-                    yield node.name, record
+def since(journal_folder: Path, after: int, log: str | None = None) -> Iterator[tuple[str, Record]]:
+    """Records with their nodes, empty for what was merged in the archive; parts from before a moment are left out."""
+    history = History(open_objects(log or journal_folder / "no archive"), journal_folder)
+    for part in history.parts(after=after):
+        for _, record in history.read(part, without=("embedding", "probability")):
+            yield part.node, record
 
 
 def _event(record: PredictionRecord, doubt: Doubt, to_read: set[str]) -> EventRecord:
@@ -124,7 +128,7 @@ def _event(record: PredictionRecord, doubt: Doubt, to_read: set[str]) -> EventRe
     )  # fmt: skip
 
 
-def listing(journal_folder: Path) -> list[dict[str, Any]]:
+def listing(journal_folder: Path, log: str | None = None) -> list[dict[str, Any]]:
     """Every recall in the journals, oldest first, with its predictions and what became of each:
 
     `waits` for a reader · `doubted` by one, the second is asked · `confirmed` · `corrected` · `listed`, nobody was asked
@@ -132,11 +136,11 @@ def listing(journal_folder: Path) -> list[dict[str, Any]]:
     recalls: dict[str, dict[str, Any]] = {}
     became: dict[str, VerdictRecord] = {}
     found: dict[tuple[str, str], EventRecord] = {}
-    for _, record in since(journal_folder, 0):
+    for _, record in since(journal_folder, 0, log):
         if isinstance(record, EventRecord) and record.name == RECALLED:
             found[record.detail["recall"], record.subject] = record
     subjects = {prediction for _, prediction in found}
-    for _, record in since(journal_folder, 0):
+    for _, record in since(journal_folder, 0, log):
         if isinstance(record, VerdictRecord) and record.prediction in subjects:
             before = became.get(record.prediction)
             if before is None or (record.corrects, record.at) > (before.corrects, before.at):

@@ -15,6 +15,7 @@ from triage.commands.options import (
     data_option,
     json_option,
     settings_of,
+    told_plainly,
 )
 
 
@@ -32,7 +33,8 @@ def recall(config: Path | None, data: Path | None, as_json: bool) -> None:
         raise click.ClickException(
             f"{settings.journal_folder} holds no journal; name the gateways' data folder with --data"
         )
-    found = listing(settings.journal_folder)
+    with told_plainly():
+        found = listing(settings.journal_folder, settings.log_place)
     if as_json:
         click.echo(json.dumps(found))
         return

@@ -59,8 +59,11 @@ class SegmentJournal:
         """Everything before it is synced."""
         return self._end
 
-    def start(self) -> None:
-        """Raises SettingsError when another gateway of this name writes here, or nobody can."""
+    def start(self, after: int = 0) -> None:
+        """Opens a segment numbered above all that are here, and above `after`: archived ones may be here no more.
+
+        Raises SettingsError when another gateway of this name writes here, or nobody can.
+        """
         try:
             make_folder(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -78,7 +81,7 @@ class SegmentJournal:
         existing = segments(self.folder)
         if existing:
             settle(existing[-1])
-        self._open_segment(int(existing[-1].stem) + 1 if existing else 1)
+        self._open_segment(max(after, int(existing[-1].stem) if existing else 0) + 1)
         self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
         self._thread.start()
 
