@@ -83,6 +83,17 @@ async def allow_any(
     return principal
 
 
+def named(principal: Principal, given: str | None, field: str = "reviewer") -> str:
+    """Under whose name somebody acts: their own, or whom they name, if they may. Raises Forbidden."""
+    if not given or given == principal.subject:
+        return principal.subject
+    if not principal.names_reviewers:
+        raise Forbidden(
+            f"{principal.subject} acts under their own name; leave {field!r} out, or use a key that names reviewers"
+        )
+    return given
+
+
 class permits:
     """A FastAPI dependency: the principal, if it has one of these permissions where the path says.
 

@@ -20,7 +20,7 @@ from triage.promise.evidence import Evidence
 from triage.promise.exposure import exposures
 from triage.promise.standing import ClassStanding
 from triage.reviewing.item import queue_of
-from triage.routes.doors import permits
+from triage.routes.doors import named, permits, who
 from triage.routes.replies import json_reply
 from triage.schemas import Problem
 
@@ -35,7 +35,8 @@ class Word(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: Annotated[str, Field(max_length=500)] = ""
-    actor: Annotated[str, Field(max_length=80)] = ""
+    actor: Annotated[str, Field(max_length=120)] = ""
+    """Who decides so, where a program says it that may name others; left out: whoever asks."""
 
 
 class TimedWord(Word):
@@ -84,7 +85,7 @@ async def resume(request: Request, project: str, site: str, label: str, body: Ti
 async def _override(request: Request, project: str, site: str, label: str, body: Word, hours: float | None) -> Response:
     parts: Parts = request.app.state.parts
     found = parts.control.site(project, site)
-    await parts.suspensions.override(found, label, body.actor, body.reason, hours)
+    await parts.suspensions.override(found, label, named(who(request), body.actor, "actor"), body.reason, hours)
     return json_reply(_row(parts.control.site(project, site), label, None))
 
 
