@@ -136,7 +136,7 @@ def _while_there(name: str, text: str = "") -> Act:
 async def disk_full(world: World, seconds: float) -> None:
     """The rest of the small disk that the journal lies on is filled, and emptied again; a gateway whose journal broke is
     started anew."""
-    filler = Path(world.environment["TRIAGE_JOURNAL"]) / "filler"
+    filler = world.journal / "filler"
     await _thread(lambda: _fill(filler))
     await asyncio.sleep(seconds)
     filler.unlink()

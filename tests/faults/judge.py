@@ -28,7 +28,7 @@ class Judgement:
 def judge(world: World, ledger: Ledger) -> Judgement:
     """To be asked when nothing is in flight any more and the queue is empty."""
     found = Judgement(predictions=len(ledger.images), verdicts=len(ledger.verdicts))
-    records = [record for node in nodes(world.folder / "journal") for _, record in read(node)]
+    records = [record for node in nodes(world.journal) for _, record in read(node)]
     _predictions(world, ledger, records, found)
     _verdicts(ledger, records, found)
     _outcomes(world, ledger, records, found)

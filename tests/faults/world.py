@@ -77,6 +77,10 @@ class World:
     def folder(self) -> Path:
         return self.data.folder
 
+    @property
+    def journal(self) -> Path:
+        return Path(self.environment.get("TRIAGE_JOURNAL", self.folder / "journal"))
+
     def start_model(self) -> None:
         command = [
             sys.executable, "-m", "tests.faults.classifier_server", str(self.model_port), str(self.data.bundle.folder),
