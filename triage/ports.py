@@ -33,6 +33,8 @@ class Blobs(Protocol):
 
     async def delete(self, key: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Position(NamedTuple):
     """A place in a gateway's journal: segment number and byte offset in it."""

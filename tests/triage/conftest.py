@@ -12,6 +12,7 @@ from redis import Redis
 from embedded.stack import Valkey
 from tests.services import Data, make_data, running_gateway, running_valkey
 from tests.triage.gateway_parts import Wired, wired
+from tests.triage.object_store import S3, running_s3
 from tests.triage.serving import KEY, Served
 from triage.index.reviews import RedisReviews
 
@@ -19,6 +20,12 @@ from triage.index.reviews import RedisReviews
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

@@ -56,7 +56,8 @@ def running_s3(folder: Path) -> Iterator[S3]:
         except httpx.HTTPError:
             return False
 
-    process = Process("seaweedfs", command, folder / "weed.log")
+    # Credentials of a server that runs already would make this one ask for them.
+    process = Process("seaweedfs", command, folder / "weed.log", dict.fromkeys(environment, ""))
     try:
         process.wait_until(has_bucket, 60)
         with mock.patch.dict(os.environ, environment):

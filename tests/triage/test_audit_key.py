@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.triage.object_store import S3
 from triage.errors import SettingsError
-from triage.store.audit_key import NAME, audit_key
+from triage.store.audit_key import NAME, audit_key, there
+from triage.store.places import open_objects
 
 
 def test_whoever_comes_first_makes_it_and_all_draw_alike(tmp_path: Path) -> None:
@@ -31,3 +33,17 @@ def test_a_broken_key_is_said_and_kept(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SettingsError, match=r"audit\.key, which draws the audits, .+; "):
         audit_key(tmp_path)
     assert (tmp_path / NAME).read_bytes() == content
+
+
+def test_gateways_on_several_machines_share_one_in_a_bucket(s3: S3, tmp_path: Path) -> None:
+    place = s3.url(f"{tmp_path.name}/control")
+    assert not there(place, NAME)
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(audit_key, [place] * 16))
+    assert len(keys) == 1
+    assert there(place, NAME)
+    open_objects(place).put(NAME, b"secret")
+    with pytest.raises(
+        SettingsError, match=r"control/audit\.key, which draws the audits, does not hold 64 hex digits; "
+    ):
+        audit_key(place)

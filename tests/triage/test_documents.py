@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from triage.errors import NotFound, PreconditionFailed, Unavailable
+from embedded.ports import free_ports
+from tests.triage.object_store import S3
+from triage.errors import NotFound, PreconditionFailed, SettingsError, Unavailable
 from triage.ports import Documents
 from triage.store.documents import LocalDocuments, etag_of
+from triage.store.opening import open_blobs, open_documents
 
 NAME = "projects/default/queues/review.json"
-ADAPTERS: dict[str, Callable[[Path], Documents]] = {"local": LocalDocuments}
+Again = Callable[[], Documents]
 
 
-@pytest.fixture(params=ADAPTERS)
-def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Documents:
-    opened: Documents = ADAPTERS[request.param](tmp_path / "control")
-    return opened
+@pytest.fixture(params=["folder", "s3"])
+def again(request: pytest.FixtureRequest, tmp_path: Path) -> Again:
+    """Opens the same, at first empty, place: each call as another process would."""
+    if request.param == "folder":
+        return lambda: open_documents(tmp_path / "control")
+    server: S3 = request.getfixturevalue("s3")
+    return lambda: open_documents(server.url(f"{tmp_path.parent.name}-{tmp_path.name}"))
 
 
-def test_what_was_put_is_read_with_the_etag_that_put_told(documents: Documents) -> None:
+@pytest.fixture
+def documents(again: Again) -> Documents:
+    return again()
+
+
+def test_what_was_put_is_read_with_the_etag_that_put_told(documents: Documents, again: Again) -> None:
     tag = documents.swap(NAME, b"{}", None)
-    assert tag
-    assert documents.read(NAME) == (b"{}", tag)
-    assert documents.names() == {NAME: tag}
+    assert re.fullmatch(r'"[^"]+"', tag), "it is sent as an ETag"
+    for opened in (documents, again()):
+        assert opened.read(NAME) == (b"{}", tag)
+        assert opened.names() == {NAME: tag}
 
 
 def test_a_swap_needs_what_stands(documents: Documents) -> None:
@@ -88,6 +101,25 @@ def test_of_many_that_swap_the_same_etag_one_wins(documents: Documents) -> None:
 def test_a_name_that_could_leave_the_store_is_refused(documents: Documents, name: str) -> None:
     for act in (lambda: documents.read(name), lambda: documents.swap(name, b"{}", None)):
         with pytest.raises(ValueError, match="is no name of a document"):
+            act()
+
+
+def test_a_url_that_names_no_store_is_one_sentence() -> None:
+    for opened in (open_documents, open_blobs):
+        with pytest.raises(SettingsError, match=r"names no object store: .*; write it like s3://bucket/folder"):
+            opened("nothing://bucket")
+
+
+def test_a_store_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    documents = open_documents("s3://tests/away")
+    for act in (documents.names, lambda: documents.read(NAME), lambda: documents.swap(NAME, b"{}", None)):
+        with pytest.raises(Unavailable, match=r"does not answer .*; try this again soon"):
             act()
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from triage.errors import NotFound, PreconditionFailed, Unavailable
 from triage.store.objects import Entry, checked
@@ -17,25 +17,32 @@ _PATIENCE = timedelta(seconds=20)
 """How long tries are repeated. Whoever waits has a fallback of its own: the journal keeps what is not archived."""
 
 
+def store_at(url: str, timeout: timedelta = _TIMEOUT, patience: timedelta = _PATIENCE) -> ObjectStore:
+    """The library's store at a URL. Raises ValueError for a URL that names none."""
+    try:
+        store = from_url(
+            url,
+            # Only an endpoint that somebody wrote with http:// is reached so; the providers' own are https.
+            client_options={
+                "allow_http": True, "timeout": timeout, "connect_timeout": min(timeout, timedelta(seconds=5)),
+            },
+            retry_config={"max_retries": 4, "retry_timeout": patience},
+        )  # fmt: skip
+    except (BaseError, ValueError) as error:
+        raise ValueError(
+            f"{url} names no object store: {first_line(error)}; write it like s3://bucket/folder"
+        ) from None
+    if isinstance(store, LocalStore | MemoryStore):
+        raise ValueError(f"{url} is no bucket; name a folder by its path, or a store like s3://bucket/folder")
+    return store
+
+
 class BucketObjects:
     """`Objects` at a URL. Raises ValueError for a URL that names no store."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            store = from_url(
-                url,
-                # Only an endpoint that somebody wrote with http:// is reached so; the providers' own are https.
-                client_options={"allow_http": True, "timeout": _TIMEOUT, "connect_timeout": timedelta(seconds=5)},
-                retry_config={"max_retries": 4, "retry_timeout": _PATIENCE},
-            )
-        except (BaseError, ValueError) as error:
-            raise ValueError(
-                f"{url} names no object store: {_first_line(error)}; write it like s3://bucket/folder"
-            ) from None
-        if isinstance(store, LocalStore | MemoryStore):
-            raise ValueError(f"{url} is no bucket; name a folder by its path, or a store like s3://bucket/folder")
+    def __init__(self, url: str, timeout: timedelta = _TIMEOUT, patience: timedelta = _PATIENCE) -> None:
         self._url = url
-        self._store = store
+        self._store = store_at(url, timeout, patience)
 
     def create(self, name: str, content: bytes) -> bool:
         try:
@@ -96,9 +103,9 @@ class BucketObjects:
         """Connections end with the process."""
 
     def _away(self, error: Exception) -> Unavailable:
-        return Unavailable(f"the object store {self._url} does not answer ({_first_line(error)}); try this again soon")
+        return Unavailable(f"the object store {self._url} does not answer ({first_line(error)}); try this again soon")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Errors of the library go on for pages and quote the request."""
     return str(error).split("\n", 1)[0][:200]

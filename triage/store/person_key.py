@@ -1,4 +1,4 @@
-"""The secret under which people are known: a file of the control folder, made once, so that every replica finds the same hash.
+"""The secret under which people are known: beside the control documents, made once, so that every replica finds the same hash.
 
 Whose image it is stands in no record. A keyed hash of the name does, so that everything about one person can be found for a
 purge by whoever knows the name and has the key; without the key the hashes of all likely names could be tried.
@@ -15,9 +15,9 @@ from triage.store.audit_key import secret
 NAME = "person.key"
 
 
-def person_key(control: Path) -> bytes:
-    """The key in a control folder; whoever comes first makes it, for its owner's eyes only. Raises SettingsError."""
-    return secret(control / NAME, "under which people are known", "if nobody is to be found any more")
+def person_key(control: str | Path) -> bytes:
+    """The key beside the control documents; whoever comes first makes it. Raises SettingsError."""
+    return secret(control, NAME, "under which people are known", "if nobody is to be found any more")
 
 
 def keyed_person(key: bytes, project: str, person: str) -> str:
