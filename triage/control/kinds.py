@@ -19,6 +19,8 @@ from triage.access.access_document import AccessDocument
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
 from triage.control.switch_document import SwitchDocument
+from triage.reviewing.person_document import PersonDocument
+from triage.reviewing.queue_document import QueueDocument
 
 Model = TypeVar("Model", bound=BaseModel, covariant=True)
 
@@ -60,6 +62,8 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("switch", "switch", SwitchDocument, "sites.read", "suspend", of_project=False, single=True),
         Kind("key", "keys", KeyDocument, "keys", "keys", of_project=False, names=r"^[a-z2-7]{8}$", routed=False),
         Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
+        Kind("queue", "queues", QueueDocument, "queues.read", "queues.manage"),
+        Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )
 }
