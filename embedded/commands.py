@@ -30,7 +30,7 @@ PORT = 8080
 WIDTH = 110
 """Of what is printed into a file."""
 POLL_S = 0.5
-DEMO_DECIDES = frozenset({"journal", "blobs", "trusted_keys"})
+DEMO_DECIDES = frozenset({"journal", "store", "blobs", "control", "log", "trusted_keys"})
 """The demo accounts for the journal of its own folder, under rules that it signed there."""
 
 

@@ -12,13 +12,13 @@ from model_store.rules import Rules
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.settings import Settings
-from triage.store.documents import LocalDocuments
+from triage.store.opening import open_documents
 
 
 def declared(data: Path) -> str:
     """The model of the site default/default in a data folder. Raises ModelStoreError, SettingsError with the mend."""
-    trusted = Settings.load(data=data).trusted_folder  # as the gateway that will be started reads it
-    control = Control(LocalDocuments(data / "control"), Catalog(data, trusted))
+    settings = Settings.load(data=data)  # as the gateway that will be started reads them
+    control = Control(open_documents(settings.control_place), Catalog(data, settings.trusted_folder))
     control.poll()
     for site in control.sites:
         if (site.project, site.name) == ("default", "default") and site.document.model:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from model_store import VERSION
 from triage.access import opening
 from triage.answering import Answering
-from triage.archive.background import Archiving
+from triage.archive.background import Archiving, newest_archived
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
@@ -25,7 +25,7 @@ from triage.classifier.torchserve import TorchServeClassifier
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.desk import Desk
-from triage.errors import SettingsError, TriageError
+from triage.errors import SettingsError, TriageError, Unavailable
 from triage.index.cases import RedisCases
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
@@ -38,6 +38,7 @@ from triage.parts import Parts
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
+from triage.reviewing.verdicts import Terms
 from triage.routes import cases as case_routes
 from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing, v2
 from triage.routes import outcomes as outcome_routes
@@ -52,8 +53,7 @@ from triage.routes.traced import Traced
 from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
-from triage.store.blobs import LocalBlobs
-from triage.store.documents import LocalDocuments
+from triage.store.opening import open_blobs, open_documents
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,11 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
     catalog = Catalog(settings.data, settings.trusted_folder)
-    sites = Control(LocalDocuments(settings.data / "control"), catalog, settings.source_fields)
-    sites.poll()
+    sites = Control(open_documents(settings.control_place), catalog, settings.source_fields)
+    try:
+        sites.poll()
+    except Unavailable as error:  # nobody would come in, and nothing is known of any site
+        raise SettingsError(f"{settings.control_place}: {error}") from None
     entrance = opening.entrance_of(settings)
     stack.push_async_callback(entrance.close)
     entrance.know(sites.of("key"), sites.service("access"))
@@ -116,9 +119,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         metrics.fsync_seconds.observe,
         settings.segment_seconds,
     )
-    journal.start()
+    journal.start(await asyncio.to_thread(newest_archived, settings.log_place, settings.node))
     stack.callback(journal.close)
-    blobs = LocalBlobs(settings.blob_folder)
+    blobs = open_blobs(settings.blob_place)
     stack.callback(blobs.close)
     reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
     stack.push_async_callback(reviews.close)
@@ -132,12 +135,12 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     stack.push_async_callback(classifier.close)
     index = Index(reviews, catalog, settings.suggestions, settings.retention_s)
     recorder = Recorder(journal, index, reviews, settings.node, metrics)
-    key = audit_key(settings.data / "control")
+    key = audit_key(settings.control_place)
     stale_s = settings.control_stale_s
     cases = RedisCases(reviews, settings.retention_s)
     intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases)
     casework = Casework(sites, cases, recorder, intake, stale_s, key)
-    answering = Answering(sites, reviews, recorder, metrics)
+    answering = Answering(sites, reviews, index, recorder, metrics, lambda _: Terms(hold_s=settings.hold_s))
     desk = Desk(sites, reviews, answering, metrics, settings.lease_s)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder, settings.log_place)
@@ -186,6 +189,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         (judge, 5.0),
         (recorder.step, 0.25),
         (desk.sweep, 0.5),
+        (answering.step, 0.25),
         (returning.step, 0.5),
         (casework.step, 0.5),
         (auditor.step, 0.5),

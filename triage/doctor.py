@@ -16,13 +16,14 @@ from triage.control import validity
 from triage.control.catalog import Catalog
 from triage.control.opened_site import Site
 from triage.control.sites import Control
-from triage.errors import TriageError
+from triage.errors import SettingsError, TriageError
 from triage.index.reviews import RedisReviews
 from triage.journal.reading import Damage, closed, nodes, segments, verify
 from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.settings import Settings
-from triage.store.documents import LocalDocuments
+from triage.store.opening import open_documents
+from triage.store.places import folder_of, open_objects
 
 _NAMED = 10
 """Damaged places that are named one by one; more are counted."""
@@ -37,17 +38,20 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """One finding a part, in the order in which they depend on one another."""
-    findings = [_folder("journal", settings.journal_folder), _folder("blobs", settings.blob_folder)]
+    findings = [_folder("journal", settings.journal_folder), _place("blobs", settings.blob_place)]
     there = nodes(settings.journal_folder) if settings.journal_folder.is_dir() else []
     findings.append(
         Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
     )
     findings += await asyncio.to_thread(_damage, there)
     findings += await _redis(settings)
-    control = Control(LocalDocuments(settings.data / "control"), Catalog(settings.data, settings.trusted_folder))
-    control.poll()
-    control.judge()
-    control.poll()
+    control = Control(open_documents(settings.control_place), Catalog(settings.data, settings.trusted_folder))
+    try:
+        control.poll()
+        control.judge()
+        control.poll()
+    except TriageError as error:
+        return [*findings, Finding("control documents", False, str(error))]
     findings += [Finding(f"site {name}", False, problem) for name, problem in control.problems.items()]
     if not control.sites and not control.problems:
         findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))
@@ -77,6 +81,17 @@ def _silent(site: Site) -> tuple[str, ...]:
         says = "no class of its rules is automatic, so that nothing answers; `secondreader report` says what each lacks"
         return (says,)
     return site.told_suspended
+
+
+def _place(part: str, place: str) -> Finding:
+    folder = folder_of(place)
+    if folder is not None:
+        return _folder(part, folder)
+    try:
+        next(open_objects(place).list(), None)
+    except (TriageError, SettingsError) as error:
+        return Finding(part, False, f"{error}; are URL, endpoint and credentials right?")
+    return Finding(part, True, f"{place} answers")
 
 
 def _folder(part: str, folder: Path) -> Finding:

@@ -20,10 +20,10 @@ from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.outcomes.hub import Hub
+from triage.ports import Blobs
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.settings import Settings
-from triage.store.blobs import LocalBlobs
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Parts:
     control: Control
     changes: Changes
     journal: SegmentJournal
-    blobs: LocalBlobs
+    blobs: Blobs
     reviews: RedisReviews
     recorder: Recorder
     intake: Intake
@@ -85,7 +85,9 @@ class Parts:
                     validity.never_met(site.rules, self.settings.source_fields),
                 )
                 off = (f"the switch is off ({site.off}), so that it only assists",) if site.off is not None else ()
-                told += [f"{site.project}/{site.name}: {says}" for says in (*off, *reasons, *site.told_suspended) if says]
+                told += [
+                    f"{site.project}/{site.name}: {says}" for says in (*off, *reasons, *site.told_suspended) if says
+                ]
         return told
 
     def _problems(self) -> list[str]:

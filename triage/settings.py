@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     IPvAnyNetwork,
     SecretStr,
@@ -27,6 +28,8 @@ from triage.errors import SettingsError
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """What an OpenID provider may sign with: those with a public key, and never a shared one."""
+Place = Annotated[str, BeforeValidator(lambda place: str(place) if isinstance(place, Path) else place)]
+"""A folder by its path, or an object store by its URL."""
 _SECRET = frozenset({"api_key", "proxy_secret", "admin_key_sha256"})
 """Their values stand in no message; the digest's neither, since a key may be put there by mistake."""
 
@@ -39,10 +42,13 @@ class Settings(BaseSettings):
     data: Path = Path("data")
     """Folder of models, rules, control documents, and by default blobs and journal."""
     journal: Path | None = None
-    blobs: Path | None = None
-    store: str | None = None
-    """Folder or URL of everything that is kept: log, and what is not named apart."""
-    log: str | None = None
+    blobs: Place | None = None
+    """Folder or URL of the images."""
+    control: Place | None = None
+    """Folder or URL of the control documents."""
+    store: Place | None = None
+    """Folder or URL of everything that is kept: images, control documents and log, where they are not named apart."""
+    log: Place | None = None
     """Folder or URL of the deployment log."""
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         default_factory=socket.gethostname
@@ -73,6 +79,8 @@ class Settings(BaseSettings):
     """After SIGTERM: how long it is told that this gateway stops, before it no longer listens."""
     control_stale_s: Annotated[float, Field(gt=0)] = 10.0
     lease_s: Annotated[int, Field(ge=1, le=86_400)] = 300
+    hold_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    """For so long a reviewer can take an answer back before anybody is told, where the queue's document says nothing."""
     segment_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**20
     segment_seconds: Annotated[float, Field(gt=0)] = 300.0
     """After so long a segment that holds records is closed, so that they reach the archive."""
@@ -148,11 +156,20 @@ class Settings(BaseSettings):
     @property
     def log_place(self) -> str:
         """Folder or URL of the archive."""
-        return self.log or f"{(self.store or str(self.data)).rstrip('/')}/log"
+        return self.log or self._in_store("log")
 
     @property
-    def blob_folder(self) -> Path:
-        return self.blobs or self.data / "blobs"
+    def blob_place(self) -> str:
+        """Folder or URL of the images."""
+        return self.blobs or self._in_store("blobs")
+
+    @property
+    def control_place(self) -> str:
+        """Folder or URL of the control documents, and of the keys that replicas share."""
+        return self.control or self._in_store("control")
+
+    def _in_store(self, name: str) -> str:
+        return f"{(self.store or str(self.data)).rstrip('/')}/{name}"
 
     @classmethod
     def load(cls, file: Path | None = None, **arguments: Any) -> Settings:

@@ -52,9 +52,21 @@ def test_the_environment_is_read_in_any_case(tmp_path: Path, monkeypatch: pytest
 
 def test_folders_follow_from_the_data_folder_unless_named(tmp_path: Path) -> None:
     settings = Settings.load(data=tmp_path)
-    assert (settings.journal_folder, settings.blob_folder) == (tmp_path / "journal", tmp_path / "blobs")
+    assert settings.journal_folder == tmp_path / "journal"
+    assert places(settings) == (f"{tmp_path}/blobs", f"{tmp_path}/control", f"{tmp_path}/log")
     named = Settings.load(data=tmp_path, journal=tmp_path / "j", blobs=tmp_path / "b")
-    assert (named.journal_folder, named.blob_folder) == (tmp_path / "j", tmp_path / "b")
+    assert named.journal_folder == tmp_path / "j"
+    assert places(named) == (f"{tmp_path}/b", f"{tmp_path}/control", f"{tmp_path}/log")
+
+
+def test_a_store_holds_what_is_not_named_apart(tmp_path: Path) -> None:
+    settings = Settings.load(data=tmp_path, store="s3://bucket/here/", control=tmp_path / "c")
+    assert settings.journal_folder == tmp_path / "journal", "the journal is on a disk of this machine"
+    assert places(settings) == ("s3://bucket/here/blobs", f"{tmp_path}/c", "s3://bucket/here/log")
+
+
+def places(settings: Settings) -> tuple[str, str, str]:
+    return settings.blob_place, settings.control_place, settings.log_place
 
 
 def test_the_key_shows_nowhere(tmp_path: Path) -> None:

@@ -43,5 +43,5 @@ class Calls:
             keyed=Keyed(reviews, settings.idempotency_s),
             finals=Finals(settings.redis_url, settings.redis_timeout_s, reviews),
             evidence=Evidence(classifier, blobs, lambda: room.requests > few),
-            person_key=person_key(settings.data / "control"),
+            person_key=person_key(settings.control_place),
         )

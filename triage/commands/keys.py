@@ -130,9 +130,9 @@ def _at_service(method: str, url: str | None, key: str | None, path: str, body: 
 
 
 def _documents(config: Path | None, data: Path | None) -> Any:
-    from triage.store.documents import LocalDocuments
+    from triage.store.opening import open_documents
 
-    return LocalDocuments(settings_of(config, data=data).data / "control")
+    return open_documents(settings_of(config, data=data).control_place)
 
 
 def _by() -> str:

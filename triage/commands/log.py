@@ -39,10 +39,10 @@ def explain(prediction_id: str, config: Path | None, data: Path | None, as_json:
     from triage.control.catalog import Catalog
     from triage.explain import explain as again
     from triage.explain import find, summary
-    from triage.store.audit_key import NAME, audit_key
+    from triage.store.audit_key import NAME, audit_key, there
 
     settings = settings_of(config, data=data)
-    control = settings.data / "control"
+    control = settings.control_place
     with told_plainly():
         predictions, verdicts = find(history_of(settings), prediction_id)
     if not predictions:
@@ -51,7 +51,7 @@ def explain(prediction_id: str, config: Path | None, data: Path | None, as_json:
             "check id and --data"
         )
     try:
-        key = audit_key(control) if (control / NAME).exists() else None
+        key = audit_key(control) if there(control, NAME) else None
         explained = [again(record, Catalog(settings.data), key) for record in predictions]
     except (ModelStoreError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
@@ -138,17 +138,17 @@ def replay(
     from triage.control.catalog import Catalog
     from triage.replay import replay as again
     from triage.replay import what_if
-    from triage.store.audit_key import NAME, audit_key
+    from triage.store.audit_key import NAME, audit_key, there
 
     settings = settings_of(config, data=data, log=log)
-    control = settings.data / "control"
+    control = settings.control_place
     after = round(since.replace(tzinfo=datetime.UTC).timestamp() * 1e6) if since else 0
     with told_plainly(), damage_told() as told, counting("images", as_json) as step:
         records = history_of(settings, told).once(("predictions",), after, ("embedding",))
         kept = (each for each in records if isinstance(each, PredictionRecord) and each.received_at >= after)
         catalog = Catalog(settings.data)
         if rules is None:
-            done: Any = again(kept, catalog, audit_key(control) if (control / NAME).exists() else None, step)
+            done: Any = again(kept, catalog, audit_key(control) if there(control, NAME) else None, step)
         else:
             done = what_if(kept, catalog, rule_files.find(settings.data, rules).digest, step)
         step.close()
