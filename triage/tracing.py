@@ -1,7 +1,7 @@
 """W3C Trace Context: the caller's trace goes into records and log lines, and on to the model; spans where OpenTelemetry is.
 
-Without the extra `otel`, or without `OTEL_EXPORTER_OTLP_ENDPOINT`, nothing of OpenTelemetry is imported and a span costs one
-comparison. https://www.w3.org/TR/trace-context/#traceparent-header
+Without the extra `otel`, or without `OTEL_EXPORTER_OTLP_ENDPOINT`, nothing of OpenTelemetry is imported here, and a span costs
+one comparison. https://www.w3.org/TR/trace-context/#traceparent-header
 """
 
 from __future__ import annotations
