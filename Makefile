@@ -13,6 +13,8 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # A stamp means: this lock is installed, and so is the project.
 DEMO    := $(STAMPS)/demo
 DEV     := $(STAMPS)/dev
+# KServe's client, which some tests talk through, wants other versions than we do: an environment of its own.
+KSERVE  := $(VENV)/kserve
 ARGS    ?=
 DOCKER  ?= docker
 # The overlays ask for images by tag: k8s/overlays/dev for `dev`, k8s/overlays/gpu for the release.
@@ -26,7 +28,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up serve test check lint format bench bench-certify bench-faults locks images clean
+.PHONY: help demo up serve test kserve check lint format bench bench-certify bench-faults locks images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -40,7 +42,7 @@ up: $(DEMO) ## the embedded stack for an existing data folder (ARGS="--data DIR"
 serve: $(DEMO) ## the gateway alone, configured by TRIAGE_* (ARGS="--port 8080")
 	$(BIN)/secondreader serve $(ARGS)
 
-test: $(DEV) ## every test (ARGS="tests/triage -k lease" for some)
+test: $(DEV) $(if $(CI),$(KSERVE)/.stamp) ## every test (ARGS="tests/triage -k lease" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV) ## style, types, and who imports whom; CI runs this and then every test
@@ -51,6 +53,8 @@ lint: $(DEV) ## style, types, and who imports whom; CI runs this and then every 
 
 check: lint ## lint, and the quick tests
 	$(BIN)/python -m pytest -q -m "not e2e and not browser and not slow" $(ARGS)
+
+kserve: $(KSERVE)/.stamp ## the environment of KServe's client, for the tests that talk through it (CI makes it)
 
 format: $(DEV) ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -104,10 +108,18 @@ $(DEMO): requirements-demo.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the libraries of requirements-demo.lock (about 5 GB, once)..."
 	$(call install,requirements-demo.lock)
 
+$(KSERVE)/.stamp: tests/kserve/requirements.lock | $(BIN)/python
+	@echo "Installing KServe's client (about 300 MB, once)..."
+	$(BIN)/python -m venv $(KSERVE)
+	$(KSERVE)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --only-binary :all: \
+	    -r tests/kserve/requirements.lock
+	@touch $@
+
 # --- locks: dev is resolved first and every role is held to it ----------------------------------------------------------
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-          --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra build
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+COMPILE = $(RESOLVE) pyproject.toml --extra build
 HELD    = $(COMPILE) --upgrade --constraint requirements-dev.lock
 
 locks: | $(BIN)/uv ## renew the lock files (LOCKFLAGS= keeps every pin that still fits)
@@ -117,6 +129,7 @@ locks: | $(BIN)/uv ## renew the lock files (LOCKFLAGS= keeps every pin that stil
 	$(HELD) --extra classifier -o requirements-classifier.lock
 	$(HELD) --extra train -o requirements-train.lock
 	$(HELD) --extra classifier-gpu -o requirements-classifier-gpu.lock
+	$(RESOLVE) $(LOCKFLAGS) tests/kserve/requirements.in -o tests/kserve/requirements.lock
 
 # Not through the dev lock: a lock that is missing or broken must not keep itself from being renewed.
 $(BIN)/uv: | $(BIN)/python
