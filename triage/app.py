@@ -26,6 +26,7 @@ from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import SettingsError, TriageError, Unavailable
+from triage.index.announcing import Announcing
 from triage.index.cases import RedisCases
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
@@ -56,6 +57,8 @@ from triage.store.audit_key import audit_key
 from triage.store.opening import open_blobs, open_documents
 
 log = logging.getLogger(__name__)
+FOLLOW_S = 0.8
+"""Between looks at the control documents: with the look itself less than the second within which every replica follows."""
 
 
 def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
@@ -184,8 +187,19 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
 
     waiting = asyncio.create_task(calls.finals.run(parts.stopping))
     stack.push_async_callback(_ended, waiting)
+    announcing = Announcing(settings.redis_url, settings.redis_timeout_s, reviews)
+    loop = asyncio.get_running_loop()
+
+    def announce() -> None:
+        loop.call_soon_threadsafe(announcing.soon)
+
+    sites.announce = announce
+    for task in (
+        asyncio.create_task(announcing.run()),
+        asyncio.create_task(_forever(poll, FOLLOW_S, announcing.wait)),
+    ):
+        stack.push_async_callback(_ended, task)
     for step, seconds in (
-        (poll, 1.0),
         (judge, 5.0),
         (recorder.step, 0.25),
         (desk.sweep, 0.5),
@@ -201,7 +215,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     return parts
 
 
-async def _forever(step: Callable[[], Awaitable[object]], seconds: float) -> None:
+async def _forever(
+    step: Callable[[], Awaitable[object]], seconds: float, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
     """Runs a background step for the life of the gateway; a failure is logged and the next turn tries again."""
     while True:
         try:
@@ -210,7 +226,7 @@ async def _forever(step: Callable[[], Awaitable[object]], seconds: float) -> Non
             log.info("background step waits", extra={"step": step.__qualname__, "why": str(error)})
         except Exception:
             log.exception("background step failed", extra={"step": step.__qualname__})
-        await asyncio.sleep(seconds)
+        await pause(seconds)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -2,9 +2,8 @@
 
     checked     what cannot be is refused, and nothing is journaled
     intended    `<kind>_changing`: who wants which document in the place of which
-    in force    compare-and-swap in the store; other gateways read it within a second
+    in force    compare-and-swap in the store, announced to the other gateways, which look each second besides
     journaled   `<kind>_changed` (`_removed`), which names its intention
-    announced   so that others read it at once
 
 A gateway that dies after the second line leaves an intention and the former document; one that dies after the third leaves an
 intention and the new document, which has the digest that the intention names. So whatever is in force was journaled before,
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,16 +31,14 @@ from triage.ids import new_id, now_us
 from triage.recorder import Recorder
 
 T = TypeVar("T")
-Announce = Callable[[], Awaitable[None]]
 
 
 class Changes:
     """One object for the life of the gateway. Methods raise PreconditionFailed, Unavailable, ModelStoreError."""
 
-    def __init__(self, control: Control, recorder: Recorder, announce: Announce | None = None) -> None:
+    def __init__(self, control: Control, recorder: Recorder) -> None:
         self._control = control
         self._recorder = recorder
-        self._announce = announce
 
     async def site(self, project: str, name: str, document: SiteDocument, if_match: str | None, actor: str) -> Site:
         """Puts a site's document; the site as it is then. `if_match`: the etag that was read, None to declare the site."""
@@ -79,8 +76,6 @@ class Changes:
             raise
         verb = "changed" if said.document else "removed"
         await self._recorder.record(said.event(verb, subject=etag_of(done), intention=intention.id))
-        if self._announce is not None:
-            await self._announce()
         return done
 
 

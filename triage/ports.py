@@ -1,6 +1,6 @@
 """What the service needs from outside and can be had in more than one way. One contract suite runs against every adapter.
 
-The queue and the control documents have one implementation each, and so no protocol: redis_reviews.py and control.py.
+The queue has one implementation, and so no protocol: index/reviews.py.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def control(data: Data) -> Control:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_a_document_s_place_is_told_by_its_name_in_the_store(kind: Kind[Any]) -> None:
-    project, name = "plants" if kind.of_project else None, "" if kind.single else "one"
+    project, name = "plants" if kind.of_project else None, "" if kind.single else "abcdefgh"
     place = place_of(kind.path(project, name))
     assert place == Place(kind.name, project, name)
     assert not misnamed(place)

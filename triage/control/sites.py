@@ -57,6 +57,8 @@ class Control:
     catalog: Catalog
     recorded: tuple[str, ...] | None = None
     """Metadata fields that this gateway records; None: not known here, and so not asked about."""
+    announce: Callable[[], None] = lambda: None
+    """Called from any thread after this gateway changed a document."""
     problems: dict[str, str] = field(default_factory=dict)
     """Per `project/site`, or per document of another kind: why its newest document is not in force, and the one before stays;
     or why it should not be."""
@@ -194,6 +196,7 @@ class Control:
                 except PreconditionFailed:
                     continue  # another gateway was faster
                 self._standings[site.project, site.name] = tag, after
+                self.announce()
                 break
             here = self._sites.get((site.project, site.name))
             if here is not None:
@@ -291,6 +294,7 @@ class Control:
             text = self._now(_path("standing", site.project, site.name)) or _NO_STANDING
             site = self._stood(replace(site, etag=tag), text, {})
             self._sites = {**self._sites, (site.project, site.name): site}
+        self.announce()
         return site
 
     def put(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> tuple[Site, str | None]:
@@ -318,6 +322,7 @@ class Control:
     def _changed(self, place: Place, entry: Entry | None) -> None:
         self._kept.put(place, entry)
         self._sites = {at: site.switched(self.off(site.project)) for at, site in self._sites.items()}
+        self.announce()
 
     def _stands(self, path: str, told: str, if_match: str | None) -> None:
         text = self._now(path)
