@@ -2,46 +2,83 @@
 
 The checkpoint, kept in Redis itself, is the journal position before which everything is indexed; so a Redis that was wiped
 or set back names its own gap. While Redis is away records are only journaled and the gateway is *behind*: when Redis
-returns, a background task reads the gap from the journal.
+returns, a background task reads the gap from the journal, while the gateway serves. When little is left, records go straight
+to the index again, and then what was journaled meanwhile is read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
 
 from model_store.record import Record
 from triage.answers import Told
 from triage.errors import IndexAway
-from triage.ids import new_id
+from triage.ids import new_id, now_us
+from triage.index.ended import Ended
 from triage.index.fold import Index
+from triage.index.replaying import Replay
 from triage.index.reviews import RedisReviews
 from triage.journal.segments import START, SegmentJournal, read
 from triage.metrics import Metrics
 from triage.ports import Position
 
 log = logging.getLogger(__name__)
+_FEW = 2000
+"""Records that are read in less than a second."""
+
+
+class Past(Protocol):
+    """A node's journal between two positions, wherever it is kept by now. Read as it is asked for, in small pieces."""
+
+    def skim(self, since: Position, end: Position) -> Iterator[Record]:
+        """Everything that may end an item; when `since` is the beginning, of other nodes too."""
+
+    def read(self, since: Position, end: Position) -> Iterator[Record]: ...
+
+
+class _Here:
+    """The segments in a folder, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def skim(self, since: Position, end: Position) -> Iterator[Record]:
+        return self.read(since, end)
+
+    def read(self, since: Position, end: Position) -> Iterator[Record]:
+        return (record for _, record in itertools.takewhile(lambda each: each[0] < end, read(self._folder, since)))
 
 
 class Recorder:
     """Journals and indexes; `step` is its background task."""
 
     def __init__(
-        self, journal: SegmentJournal, index: Index, reviews: RedisReviews, node: str, metrics: Metrics
-    ) -> None:
+        self, journal: SegmentJournal, index: Index, reviews: RedisReviews, node: str, metrics: Metrics,
+        past: Past | None = None,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._index = index
         self._reviews = reviews
         self._node = node
         self._metrics = metrics
+        reviews.incomplete = lambda: self.behind
+        self._past: Past = past or _Here(journal.folder)
         self._open: dict[object, Position] = {}
         """Records on their way, each with a position that is not after its own."""
         self._epoch: str | None = None
         self._checkpoint: Position | None = None
         self.behind = True
         """Until everything from before this start is indexed, and whenever Redis is away."""
+        self.caught_up = asyncio.Event()
+        """Set for as long as it is not behind."""
+        self._entering = False
+        """Whether records go straight to the index."""
 
     @property
     def epoch(self) -> str | None:
@@ -80,7 +117,7 @@ class Recorder:
     async def _enter(self, record: Record, told: Told | None) -> None:
         """Into the index, unless that is behind."""
         started = time.perf_counter()
-        if self.behind:
+        if not self._entering:
             return
         try:
             await self._index.apply(record, told)
@@ -112,6 +149,11 @@ class Recorder:
 
     def _set_behind(self, behind: bool) -> None:
         self.behind = behind
+        self._entering = not behind
+        if behind:
+            self.caught_up.clear()
+        else:
+            self.caught_up.set()
         self._metrics.outbox.set(behind)
 
     async def _notice_loss(self) -> None:
@@ -122,20 +164,18 @@ class Recorder:
         self._epoch, self._checkpoint = epoch, stored
 
     async def _catch_up(self) -> None:
-        since = self._checkpoint or START
-        while True:
+        since, count = self._checkpoint or START, _FEW + 1
+        self._entering = False
+        while not self._entering:
+            # Who was journaled before this line is read now, and who is after it enters by itself: also with more coming in
+            # all the time there is an end.
+            self._entering = count <= _FEW
             end = self._journal.end
-            await self._index.replay(lambda since=since, end=end: self._stretch(since, end))  # type: ignore[misc]
-            if self._journal.end == end:  # nothing was journaled meanwhile, and nothing awaits before the next line
-                self._set_behind(False)
-                return
+            replay = Replay(self._index, self._reviews, Ended(), now_us())
+            await replay.skim(self._past.skim(since, end))
+            count = await replay.read(self._past.read(since, end))
             since = end
-
-    def _stretch(self, since: Position, end: Position) -> Iterator[Record]:
-        for position, record in read(self._journal.folder, since):
-            if position >= end:
-                return
-            yield record
+        self._set_behind(False)
 
     async def _move_checkpoint(self, position: Position) -> None:
         if position != self._checkpoint:

@@ -11,16 +11,17 @@ import datetime
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from model_store.record import TABLES, Record
 from triage.archive import tombstones
 from triage.archive.layout import MANIFEST, File, Segment, file_of
 from triage.archive.manifest import read_manifest
 from triage.archive.seen import once
-from triage.archive.tables import from_parquet
+from triage.archive.tables import batches, from_parquet
 from triage.archive.tombstones import Hidden
 from triage.errors import NotFound
-from triage.journal.reading import Told, nodes, read_segment, segments, to_the_log
+from triage.journal.reading import Told, nodes, read_segment, segments, skim_segment, to_the_log
 from triage.ports import Position
 from triage.store.objects import Objects
 
@@ -146,6 +147,26 @@ class History:
                 if stem != file.stem and gone & set(inputs):
                     yield from self._contents(File(file.table, file.date, stem))
 
+    def skim(self, part: Part, since: Position | None = None) -> Iterator[tuple[Position, Record]]:
+        """As `read`, less first revisions of predictions; a few of these may be among it."""
+        if part.path is not None:
+            offset = since.offset if since is not None and since.segment == part.number else 0
+            try:
+                for position, record in skim_segment(part.path, offset, lambda damage: None):
+                    if not self.hidden(record):
+                        yield position, record
+                return
+            except FileNotFoundError:
+                pass
+        yield from self.read(part, since, ("verdicts", "events"), ("embedding",))
+        for file in part.files:
+            if file.table == "predictions":
+                for content in self._contents(file):
+                    if any(_largest(batch) > 1 for batch in batches(file.table, content, columns=("revision",))):
+                        for record in from_parquet(file.table, content, ("embedding",)):
+                            if not self.hidden(record):
+                                yield Position(part.number, 0), record
+
     def records(
         self, of: Collection[str] | None = None, tables: Collection[str] = tuple(TABLES), after: int = 0,
         without: Collection[str] = (),
@@ -160,6 +181,13 @@ class History:
     ) -> Iterator[Record]:
         """Every record of these tables, each once."""
         return once(self.records(None, tables, after, without))
+
+
+def _largest(batch: Any) -> int:
+    """The largest number in a batch of one column, 0 of an empty one."""
+    import pyarrow.compute as pc
+
+    return int(pc.max(batch.column(0)).as_py() or 0) if batch.num_columns else 1
 
 
 def day_before(after: int) -> str:

@@ -1,38 +1,72 @@
-"""Makes the index again from every journal in the journal folder."""
+"""Makes the index again from every journal in the journal folder and from the archive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from model_store.record import PredictionRecord, Record
+from model_store.record import Record
+from triage.archive.history import History, Part
 from triage.control.catalog import Catalog
 from triage.errors import NotFound
+from triage.ids import now_us
+from triage.index.ended import Ended
 from triage.index.fold import Index
+from triage.index.replaying import Replay
 from triage.index.reviews import RedisReviews
-from triage.journal.segments import nodes, read
+from triage.journal.reading import Damage, to_the_log
+from triage.ports import Position
 from triage.settings import Settings
+from triage.store.places import open_objects
 
 
-async def recover(settings: Settings) -> dict[str, int]:
-    """Records read, items waiting and leased afterwards. Raises IndexAway. Safe beside running gateways."""
-    folders = nodes(settings.journal_folder)
-    if not folders:
-        raise NotFound(f"{settings.journal_folder} holds no journal; name the gateways' data folder with --data")
+async def recover(
+    settings: Settings, journal: Path | None = None, told: Callable[[Damage], None] = to_the_log,
+    seen: Callable[[], None] = lambda: None,
+) -> dict[str, int]:  # fmt: skip
+    """Records read, items waiting and leased afterwards. `journal` is a folder of journals that is looked at besides the
+    settings' own, as of a machine that is gone. Raises IndexAway, Unavailable. Safe beside running gateways."""
+    log = open_objects(settings.log_place)
+    histories = [History(log, folder, told) for folder in ([journal] if journal else []) + [settings.journal_folder]]
+    parts = [(histories[0], part) for part in histories[0].parts()]
+    for history in histories[1:]:
+        there = {part.name for _, part in parts}
+        parts += [(history, part) for part in history.parts() if part.name not in there]
+    if not parts:
+        raise NotFound(
+            f"{settings.journal_folder} holds no journal and {settings.log_place} no log; "
+            "name the gateways' data folder with --data"
+        )
     reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
-    index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
-
-    def records() -> Iterator[Record]:
-        for folder in folders:
-            for _, record in read(folder):
-                yield record
-
     try:
-        total = await index.replay(records)
-        queues = {record.queue for record in records() if isinstance(record, PredictionRecord) and record.queue}
-        stats = [await reviews.stats(queue) for queue in sorted(queues)]
+        index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
+        replay = Replay(index, reviews, Ended(), now_us())
+        await replay.skim(record for history, part in parts for _, record in history.skim(part))
+        ends: dict[str, Position] = {}
+        total = await replay.read(_read(parts, ends, seen))
+        for node, end in ends.items():
+            await _advance(reviews, node, end)
+        stats = [await reviews.stats(queue) for queue in await reviews.queues()]
     finally:
         await reviews.close()
     return {
-        "journals": len(folders), "records": total,
+        "journals": len({part.node for _, part in parts if part.node}), "records": total,
         "waiting": sum(each.waiting for each in stats), "leased": sum(each.leased for each in stats),
     }  # fmt: skip
+
+
+def _read(parts: list[tuple[History, Part]], ends: dict[str, Position], seen: Callable[[], None]) -> Iterator[Record]:
+    """Every record; `ends` becomes where each node's last one begins."""
+    for history, part in parts:
+        for position, record in history.read(part, without=("embedding",)):
+            if part.path is not None:
+                ends[part.node] = position
+            seen()
+            yield record
+
+
+async def _advance(reviews: RedisReviews, node: str, end: Position) -> None:
+    """What is read is indexed: the node's gateway, or whoever takes its journal over, begins there."""
+    stands = await reviews.checkpoint(node)
+    if stands is None or stands < end:
+        await reviews.set_checkpoint(node, end)

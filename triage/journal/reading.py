@@ -26,6 +26,9 @@ START = Position(0, 0)
 _PIECE = 1 << 20
 _LONGEST = 0xFFFFFFFE
 _NO_LIMIT = 1 << 62
+_PREDICTION = b"\xa4kind\xaaprediction"
+_HEAD = 24
+"""Bytes of a record in which its kind stands."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,29 @@ def read_segment(path: Path, offset: int = 0, told: Told = to_the_log) -> Iterat
             )
             continue
         yield Position(number, at), record
+
+
+def skim_segment(path: Path, offset: int = 0, told: Told = to_the_log) -> Iterator[tuple[Position, Record]]:
+    """As `read_segment`, less the first revisions of predictions, which are most of a journal and are not decoded."""
+    number = int(path.stem)
+    for at, payload in read_frames(path, offset, told):
+        if _PREDICTION in payload[:_HEAD]:
+            try:
+                if _glances.decode(payload).revision == 1:
+                    continue
+            except msgspec.MsgspecError:
+                continue  # the other reading tells of it
+        try:
+            yield Position(number, at), records.decode(payload)
+        except msgspec.MsgspecError:
+            continue
+
+
+class _Glance(msgspec.Struct):
+    revision: int = 1
+
+
+_glances = msgspec.msgpack.Decoder(_Glance)
 
 
 def read_frames(path: Path, offset: int = 0, told: Told = to_the_log) -> Iterator[tuple[int, bytes]]:
