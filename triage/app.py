@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from model_store import VERSION
 from triage.access import opening
 from triage.answering import Answering
 from triage.archive.background import Archiving, newest_archived
+from triage.archive.past import ArchivedPast
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
@@ -34,7 +36,10 @@ from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.outcomes.hub import Hub
+from triage.outcomes.ledger import Ledger
+from triage.outcomes.sending import Secrets, Sender
 from triage.outcomes.streams import Streams
+from triage.outcomes.webhooks import Webhooks
 from triage.parts import Parts
 from triage.ports import Classifier
 from triage.recorder import Recorder
@@ -43,8 +48,10 @@ from triage.reviewing.verdicts import Terms
 from triage.routes import cases as case_routes
 from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing, v2
 from triage.routes import outcomes as outcome_routes
+from triage.routes import webhooks as webhook_routes
 from triage.routes.bounded import Bounded
 from triage.routes.counting import Counted
+from triage.routes.described import describe
 from triage.routes.doors import Doors
 from triage.routes.draining import Draining
 from triage.routes.front_door import FrontDoor
@@ -55,8 +62,10 @@ from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
 from triage.store.audit_key import audit_key
 from triage.store.opening import open_blobs, open_documents
+from triage.sweeping import Sweeping
 
 log = logging.getLogger(__name__)
+_CAUGHT_UP_S = 2.0
 FOLLOW_S = 0.8
 """Between looks at the control documents: with the look itself less than the second within which every replica follows."""
 
@@ -84,6 +93,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         case_routes.router,
         reviewing.router,
         outcome_routes.router,
+        webhook_routes.router,
         control.router,
         documents.router,
         monitoring.router,
@@ -93,6 +103,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         app.include_router(router)
     operations.mount_static(app)
     install(app)
+    describe(app)
     app.add_middleware(FrontDoor)
     app.add_middleware(Doors)
     app.add_middleware(Bounded)
@@ -137,14 +148,16 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         classifier = InProcessClassifier(settings.provider, settings.threads, metrics)
     stack.push_async_callback(classifier.close)
     index = Index(reviews, catalog, settings.suggestions, settings.retention_s)
-    recorder = Recorder(journal, index, reviews, settings.node, metrics)
+    past = ArchivedPast(settings.log_place, settings.journal_folder, settings.node)
+    recorder = Recorder(journal, index, reviews, settings.node, metrics, past)
     key = audit_key(settings.control_place)
     stale_s = settings.control_stale_s
     cases = RedisCases(reviews, settings.retention_s)
     intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases)
     casework = Casework(sites, cases, recorder, intake, stale_s, key)
     answering = Answering(sites, reviews, index, recorder, metrics, lambda _: Terms(hold_s=settings.hold_s))
-    desk = Desk(sites, reviews, answering, metrics, settings.lease_s)
+    desk = Desk(sites, reviews, answering, settings.lease_s)
+    sweeping = Sweeping(sites, reviews, desk, answering, recorder, metrics)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder, settings.log_place)
     suspensions = Suspensions(sites, recorder, recalls, stale_s)
@@ -152,6 +165,12 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     stopping = asyncio.Event()
     hub = Hub(Streams(reviews), stopping)
     changes = Changes(sites, recorder)
+    sender = Sender(settings.webhook_hosts, Secrets(settings.webhook_secret_folder))
+    stack.push_async_callback(sender.close)
+    webhooks = Webhooks(
+        sites, hub, Ledger(reviews), sender, recorder, changes, metrics, settings.node, settings.retention_s
+    )
+    stack.push_async_callback(webhooks.close)
     calls = Calls.open(settings, metrics, reviews, recorder, classifier, blobs)
     archiving = Archiving(
         settings.journal_folder,
@@ -161,12 +180,17 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         lambda: recorder.indexed,
         metrics,
     )
-    await recorder.step()
+    # What is left of the index is served while the rest is made; a moment is enough for most starts to begin whole.
+    catching_up = asyncio.create_task(_forever(recorder.step, 0.25))
+    stack.push_async_callback(_ended, catching_up)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(recorder.caught_up.wait(), _CAUGHT_UP_S)
     parts = Parts(
         settings=settings, metrics=metrics, entrance=entrance,
         control=sites, changes=changes, journal=journal, blobs=blobs, reviews=reviews,
-        recorder=recorder, intake=intake, desk=desk, answering=answering, returning=returning, suspensions=suspensions,
-        casework=casework, calls=calls, hub=hub, stopping=stopping,
+        recorder=recorder, intake=intake, desk=desk, sweeping=sweeping, answering=answering, returning=returning,
+        suspensions=suspensions,
+        casework=casework, calls=calls, hub=hub, webhooks=webhooks, stopping=stopping,
     )  # fmt: skip
 
     # A thread of its own: simulations and decoding fill the pool that the others share, and a poll that stands in line there
@@ -201,13 +225,13 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         stack.push_async_callback(_ended, task)
     for step, seconds in (
         (judge, 5.0),
-        (recorder.step, 0.25),
-        (desk.sweep, 0.5),
+        (sweeping.step, 0.5),
         (answering.step, 0.25),
         (returning.step, 0.5),
         (casework.step, 0.5),
         (auditor.step, 0.5),
         (hub.step, 0.1),
+        (webhooks.step, 0.5),
         (archiving.step, 2.0),
     ):
         task = asyncio.create_task(_forever(step, seconds))

@@ -69,9 +69,27 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def predict(self, image: bytes, **about: str) -> dict[str, Any]:
-        """Reads one image; `about` is project, site, case, view, role, and metadata such as `scanner="x1"`."""
-        return self._call("POST", "/v1/predictions", params=about, content=image)
+    def predict(
+        self, image: bytes, *, key: str | None = None, wait_s: float | None = None, **about: str
+    ) -> dict[str, Any]:
+        """Reads one image; `about` is project, site, case, view, role, person, and metadata such as `scanner="x1"`.
+
+        With `key` the same request may be sent again after a broken connection; `wait_s` is how long the model may take before a
+        person is asked.
+        """
+        headers = {} if key is None else {"Idempotency-Key": key}
+        if wait_s is not None:
+            headers["Prefer"] = f"wait={wait_s:g}"
+        if "person" in about:  # a name is no matter for a URL, which proxies log
+            files = {"image": image, "metadata": json.dumps(about).encode()}
+            return self._call("POST", "/v1/predictions", files=files, headers=headers)
+        return self._call("POST", "/v1/predictions", params=about, content=image, headers=headers)
+
+    def refer(self, uri: str, sha256: str, *, key: str | None = None, **about: str) -> dict[str, Any]:
+        """Reads one image from a store that the service was told to read, like `scans:2026/a.png`."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        body = {"uri": uri, "sha256": sha256, "metadata": about}
+        return self._call("POST", "/v1/predictions", json=body, headers=headers)
 
     def prediction(self, prediction_id: str, wait_s: float = 0) -> dict[str, Any]:
         """The prediction as it stands, or as soon as it is final within `wait_s` seconds."""
@@ -80,6 +98,16 @@ class Client:
     def image(self, prediction_id: str) -> bytes:
         """The image as a safe PNG."""
         return self._send("GET", f"/v1/predictions/{prediction_id}/image").content
+
+    def evidence(self, prediction_id: str, label: str | None = None) -> bytes:
+        """PNG of where a label's probability comes from; the model is asked again for it, which takes seconds."""
+        params = {} if label is None else {"label": label}
+        return self._send("GET", f"/v1/predictions/{prediction_id}/evidence", params=params, timeout=120).content
+
+    def tell_truth(self, prediction_id: str, answers: dict[str, str], source: str = "") -> dict[str, Any]:
+        """What turned out to be right: of labels `present`, `absent`, `unsure` or `not_assessed`. Safe to repeat."""
+        body = {"answers": answers, "source": source}
+        return self._call("POST", f"/v1/predictions/{prediction_id}/truth", json=body)
 
     def leased_image(self, item: LeasedItem) -> bytes:
         """The image of a leased item as a safe PNG. Raises LeaseLost when somebody else has it."""

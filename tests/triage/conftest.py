@@ -60,10 +60,14 @@ async def gateway(data: Data, valkey: Valkey, redis: Redis) -> AsyncIterator[Wir
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway process with a key, over its own Valkey, for the tests of one module."""
     folder = tmp_path_factory.mktemp("served")
-    made = make_data(folder / "data")
+    made, scans = make_data(folder / "data"), folder / "scans"
+    scans.mkdir()
+    settings = {
+        "api_key": KEY, "max_body_bytes": "200000", "lease_s": "60", "references": f'{{"scans": "file://{scans}"}}',
+    }  # fmt: skip
     with (
         running_valkey(folder / "valkey") as server,
-        running_gateway(made.folder, server.url, api_key=KEY, max_body_bytes="200000", lease_s="60") as gateway,
+        running_gateway(made.folder, server.url, **settings) as gateway,
         httpx.Client(
             base_url=gateway.url, trust_env=False, timeout=30, headers={"Authorization": f"Bearer {KEY}"}
         ) as http,

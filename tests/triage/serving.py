@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,11 @@ class Served:
     valkey: Valkey
     http: httpx.Client
     """Sends the key."""
+
+    @property
+    def scans(self) -> Path:
+        """Folder of the store `scans`, which the gateway reads images from by reference."""
+        return self.data.folder.parent / "scans"
 
     def predict(self, colour: str = "red", salt: int = 0, **about: str) -> dict[str, Any]:
         reply = self.http.post("/v1/predictions", content=picture(colour, salt=salt), params=about)

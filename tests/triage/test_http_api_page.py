@@ -27,7 +27,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(served: Served, tmp_path: Path) -> Path:
-    (tmp_path / "leaf.png").write_bytes(picture("blue"))
+    for place in (tmp_path, served.scans):
+        (place / "leaf.png").write_bytes(picture("blue"))
     for salt in range(4):  # somebody's images wait already
         served.predict("blue", 100 + salt)
     return tmp_path
@@ -50,11 +51,17 @@ def run(command: list[str], served: Served, folder: Path) -> str:
 
 def test_the_shell_examples(served: Served, folder: Path, require: Callable[[str, bool], None]) -> None:
     require("curl", shutil.which("curl") is not None)
-    assert len(blocks("sh")) == 7
+    assert len(blocks("sh")) == 10
     told = run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks("sh"))], served, folder)
     assert json.loads((folder / "prediction.json").read_text())["case"] == "plant-7"
     assert json.loads((folder / "verdict.json").read_text())["answers"] == {"blue": "present"}
     assert json.loads((folder / "rules.json").read_text())["classes"]["red"]["state"] == "automatic"
+    assert json.loads((folder / "form.json").read_text())["case"] == "plant-7"
+    assert json.loads((folder / "reference.json").read_text())["route"] == "review"
+    assert json.loads((folder / "truths.json").read_text()) == {
+        "truths": [json.loads((folder / "truth.json").read_text())]
+    }
+    assert (folder / "evidence.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "shown.png").read_bytes().startswith(b"\x89PNG")
     assert "triage_decisions_total" in told
 
