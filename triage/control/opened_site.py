@@ -12,6 +12,7 @@ from model_store.decision import DecisionTable
 from model_store.labels import LabelSchema
 from model_store.manifest import ImageSpec
 from model_store.rules import Rules
+from triage.control.opened_release import OpenedRelease
 from triage.control.site_document import SiteDocument
 from triage.promise.claims import Proof, certified, label_of, unwatched
 from triage.promise.standing import Standing
@@ -40,6 +41,8 @@ class Site:
     """None: it was never readable, and until it is no class answers."""
     suspended: frozenset[str] = frozenset()
     """In force: by the document, by the monitor, or by an operator."""
+    challenger: OpenedRelease | None = None
+    """What reads a share of the images beside `bundle`, under the suspensions in force."""
     off: str | None = None
     """Why nothing may answer here whatever the document says: the kill switch's reason. None: the switch is on."""
 
@@ -93,6 +96,9 @@ class Site:
     def standing_as(self, found: Standing | None, now: int) -> Site:
         """The same site under another standing; itself when nothing is different."""
         stood = self if found is self.standing else replace(self, standing=found)
+        if stood.challenger is not None:
+            tried = stood.challenger.under(frozenset(stood.document.suspended), found, now)
+            stood = stood if tried is stood.challenger else replace(stood, challenger=tried)
         suspended = stood.suspended_at(now)
         if suspended == stood.suspended:
             return stood

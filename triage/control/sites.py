@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from model_store.errors import ModelStoreError, document_error
+from model_store.errors import ModelStoreError
 from model_store.labels import LabelSchema
-from model_store.manifest import ImageSpec
-from model_store.rules import assist_rules
 from triage.control import kinds, validity
 from triage.control.catalog import Catalog
 from triage.control.kept import Entry, Kept
 from triage.control.kinds import KINDS, NAME, Place
 from triage.control.opened_site import Site
+from triage.control.opening import open_site
 from triage.control.shelf import Shelf, Text
 from triage.control.site_document import SiteDocument
 from triage.control.switch_document import SwitchDocument
@@ -32,13 +31,11 @@ from triage.errors import NotFound, PreconditionFailed
 from triage.ids import now_us
 from triage.ports import Documents
 from triage.promise import standing
-from triage.promise.claims import label_of
 from triage.promise.exposure import unseen
 from triage.promise.standing import Standing
 
 Name = Annotated[str, Field(pattern=NAME)]
 """Of a project or a site: it stands in paths, lease tokens and Redis keys."""
-_STORED_ONLY = ImageSpec(height=1, width=1)
 
 
 class Change(NamedTuple):
@@ -239,36 +236,13 @@ class Control:
 
         Only for a change: a document that is in force stays so, and everything then goes to people.
         """
-        if self.recorded is not None and (told := validity.never_met(site.rules, self.recorded)):
-            raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
+        for rules in (site.rules, site.challenger.rules if site.challenger else None):
+            if self.recorded is not None and (told := validity.never_met(rules, self.recorded)):
+                raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
 
     def open(self, project: str, name: str, content: bytes, etag: str = "") -> Site:
         """The site that a document describes, under no suspension yet. Raises ModelStoreError naming what does not fit."""
-        try:
-            document = SiteDocument.model_validate_json(content)
-        except ValidationError as error:
-            raise document_error(f"site {project}/{name}", error) from None
-        if document.model is None:
-            if document.labels is None:
-                raise ModelStoreError(f"site {project}/{name}: without a model it needs labels; add one of the two")
-            return Site(project, name, document, etag, document.labels, _STORED_ONLY)
-        bundle = self.catalog.bundle(document.model)
-        if document.rules is None:
-            rules = assist_rules(bundle.digest, bundle.manifest, "cpu", name)
-            self.catalog.keep(rules)
-        else:
-            rules = self.catalog.rules(document.rules)
-        table = self.catalog.table(document.model, rules.digest)
-        named = {*map(label_of, (*document.suspended, *document.audit.labels)), *document.always_review}
-        unknown = sorted(named - set(bundle.manifest.labels.ids))
-        if unknown:
-            raise ModelStoreError(
-                f"site {project}/{name}: {unknown[0]!r} is no label of {document.model}; mend its spelling"
-            )
-        return Site(
-            project, name, document, etag, bundle.manifest.labels, bundle.manifest.image,
-            bundle, rules, table, table,
-        )  # fmt: skip
+        return open_site(self.catalog, project, name, content, etag)
 
     def prepare(self, project: str, name: str, document: SiteDocument, if_match: str | None) -> Change:
         """Checks a document that is to be put; nothing changes yet. May take seconds where a promise is new.
