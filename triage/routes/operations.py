@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import RedirectResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -35,7 +35,7 @@ async def readyz(request: Request) -> Response:
     return json_reply({"status": state, "why": why}, 503 if state == "not_ready" else 200)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     parts.metrics.control_age.set(parts.control.age)
