@@ -97,6 +97,10 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="predictio
     policy: PolicySnapshot
     queue: str | None = None
     """Set when the image waits for a person."""
+    bonus_s: float = 0.0
+    """It waits there as if it had come so many seconds earlier."""
+    audit_queue: str = ""
+    """Where an automatic answer that was drawn is read; empty: in its project's own queue."""
     audit_u: float | None = None
     """Keyed hash of the id in [0, 1); None where nothing could be drawn."""
     audit_probability: float | None = None
@@ -294,7 +298,7 @@ def arrow_schema(table: str) -> Any:
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
         "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
-        "gold": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "agreed": pa.map_(text, text),
+        "gold": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "bonus_s": pa.float64(), "agreed": pa.map_(text, text),
         "earlier": pa.list_(pa.struct([
             ("verdict", text), ("reviewer", text), ("outcome", text), ("answers", pa.map_(text, text)), ("note", text),
             ("new_label", text),

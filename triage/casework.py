@@ -23,6 +23,7 @@ from triage.intake import Intake, decided
 from triage.recorder import Recorder
 from triage.reviewing import cases
 from triage.reviewing.item import queue_of
+from triage.reviewing.routing import routed
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 32
@@ -102,9 +103,9 @@ class Casework:
             audit_key=self._audit_key, case=case,
         )  # fmt: skip
         # A final goes out through the project's own queue, where callers listen, also when nobody had to be asked.
-        return msgspec.structs.replace(
-            after, revision=record.revision + 1, queue=after.queue or queue_of(record.project)
-        )  # fmt: skip
+        queue = record.queue or (queue_of(record.project) if after.route == "automatic" else None)
+        after = msgspec.structs.replace(after, revision=record.revision + 1, queue=queue)
+        return routed(after, self._control.of("queue", record.project))
 
 
 def _said(record: PredictionRecord) -> tuple[object, ...]:

@@ -33,7 +33,7 @@ from triage.metrics import Metrics, Stage
 from triage.ports import Blobs, Classifier
 from triage.promise import audits, drawing
 from triage.recorder import Recorder
-from triage.reviewing.item import queue_of
+from triage.reviewing.routing import routed
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ class Intake:
             site, scores, control_stale=self._control.age > self._stale_s, audit_key=self._audit_key,
             case="open" if site.document.cases and request.case else "",
         )  # fmt: skip
+        record = routed(record, self._control.of("queue", site.project))
         clock.mark("decide")
         record = _with(record, timings_ms={**record.timings_ms, **clock.so_far()})
         told = answers.told(record, site.labels, site.rules, self._suggestions)
@@ -149,7 +150,8 @@ class Intake:
                 f"{site.document.model} is served with another graph; archive this bundle again"
             )
         self.count(again)
-        return _with(again, revision=record.revision + 1, queue=record.queue, code=VERSION)
+        again = _with(again, revision=record.revision + 1, queue=record.queue, code=VERSION)
+        return routed(again, self._control.of("queue", site.project))
 
     async def _store_and_classify(
         self, key: str, image: bytes, site: Site, deadline: float | None
@@ -206,7 +208,8 @@ def decided(
     record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool, audit_key: bytes,
     case: CaseState = "",
 ) -> PredictionRecord:  # fmt: skip
-    """The record with scores, what fires, where it goes, and for which classes it is read blind. Pure."""
+    """The record with scores, what fires, its route, and for which classes it is read blind; which queue it comes to is said by
+    `routing.routed`. Pure."""
     if scores is not None and not _of(site, scores):
         scores = None  # another model answered: its scores mean something else
     snapshot = PolicySnapshot(
@@ -226,7 +229,7 @@ def decided(
     if scores is None or site.bundle is None or site.rules is None:
         routing = policy.route(snapshot, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
         return _with(
-            record, policy=snapshot, route=routing.route, reasons=routing.reasons, queue=_queue(record, routing.route)
+            record, policy=snapshot, route=routing.route, reasons=routing.reasons, queue=record.queue if routing.route == "review" else None
         )
     assert site.table is not None
     assert site.table_unsuspended is not None
@@ -262,7 +265,7 @@ def decided(
         record = _drawn(record, chance, audits.share(audit_key, record.id))
     return _with(
         record,
-        policy=snapshot, route=routing.route, reasons=routing.reasons, queue=_queue(record, routing.route),
+        policy=snapshot, route=routing.route, reasons=routing.reasons, queue=record.queue if routing.route == "review" else None,
         model=f"{site.bundle.manifest.name}/{site.bundle.manifest.version}", graph=scores.graph,
         bundle=site.bundle.digest, rules=site.rules.digest, provider=scores.provider, precision=scores.precision,
         heads=heads, probability=scores.probability.astype("<f4").tobytes(), typicality=float(scores.typicality),
@@ -281,10 +284,6 @@ def _of(site: Site, scores: Prediction) -> bool:
         return False
     manifest = site.bundle.manifest
     return scores.graph == manifest.graph_digest and scores.probability.size == len(manifest.heads)
-
-
-def _queue(record: PredictionRecord, route: str) -> str | None:
-    return queue_of(record.project) if route == "review" else None
 
 
 def _with(record: PredictionRecord, **changes: Any) -> PredictionRecord:

@@ -36,6 +36,12 @@ class Metrics:
         self.queue_age = Gauge(
             "triage_queue_oldest_age_seconds", "Age of the oldest waiting item.", ("queue",), registry=r
         )
+        self.queue_overdue = Gauge(
+            "triage_queue_overdue", "Unanswered items older than the queue's service level.", ("queue",), registry=r
+        )
+        self.queue_dead = Gauge("triage_queue_dead", "Dead letters of a queue.", ("queue",), registry=r)
+        self.dead_letters = Counter("triage_dead_letters", "Items set aside as dead letters.", ("queue",), registry=r)
+        self.unresolved = Counter("triage_unresolved", "Items whose deadline passed unanswered.", ("queue",), registry=r)
         self.queue_leased = Gauge("triage_queue_leased", "Items with a reviewer.", ("queue",), registry=r)
         self.review_wait = Histogram(
             "triage_review_wait_seconds", "From arrival to verdict.", buckets=_HUMAN, registry=r
@@ -59,6 +65,15 @@ class Metrics:
         self.suspended = Gauge(
             "triage_class_suspended", "1 while an automatic class may not answer.", per_class, registry=r
         )
+        self.listeners = Gauge("triage_outcome_listeners", "Programs that listen to outcomes.", registry=r)
+        self.webhook_deliveries = Counter(
+            "triage_webhook_deliveries", "Tries: delivered, failed; and letters given up: dead.",
+            ("project", "webhook", "result"), registry=r,
+        )  # fmt: skip
+        self.webhook_behind = Gauge(
+            "triage_webhook_behind_seconds", "Age of the oldest outcome that is not delivered, where this gateway delivers.",
+            ("project", "webhook"), registry=r,
+        )  # fmt: skip
         self._shown: set[tuple[str, str, str]] = set()
 
     def show_classes(self, classes: dict[tuple[str, str, str], tuple[float, float]]) -> None:

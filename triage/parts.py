@@ -20,10 +20,12 @@ from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.outcomes.hub import Hub
+from triage.outcomes.webhooks import Webhooks
 from triage.ports import Blobs
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.settings import Settings
+from triage.sweeping import Sweeping
 
 
 @dataclass
@@ -39,11 +41,13 @@ class Parts:
     recorder: Recorder
     intake: Intake
     desk: Desk
+    sweeping: Sweeping
     answering: Answering
     returning: Returning
     suspensions: Suspensions
     casework: Casework
     hub: Hub
+    webhooks: Webhooks
     calls: Calls
     showing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Images being decoded to be shown: the largest take hundreds of MB each."""

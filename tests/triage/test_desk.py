@@ -89,7 +89,7 @@ async def test_sent_twice_at_once_it_counts_once(gateway: Wired, redis: Redis) -
 async def test_a_lost_lease_cannot_answer(gateway: Wired, redis: Redis) -> None:
     lost = await leased(gateway)
     expire(redis, lost.item.id)
-    await gateway.desk.sweep()
+    await gateway.sweeping.step()
     (taken,) = await gateway.desk.lease(QUEUE, "bob", 1, None)
     for use in (gateway.desk.extend, gateway.desk.shown, gateway.desk.give_back, gateway.desk.skip):
         with pytest.raises(Conflict):
@@ -119,10 +119,10 @@ async def test_what_a_dead_gateway_held_is_rolled_forward(
         await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
     assert state_of(redis, lease.item.id) == "answering"
     async with wired(data, valkey.url, node="other") as other:
-        await other.desk.sweep()
+        await other.sweeping.step()
         assert verdicts(other) == []
         expire(redis, lease.item.id)
-        await other.desk.sweep()
+        await other.sweeping.step()
         (stored,) = verdicts(other)
         assert stored.answers == {"blue": "present"}
         assert state_of(redis, lease.item.id) == "resolved"

@@ -14,6 +14,7 @@ from model_store.record import Record
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import QUEUE, Wired
+from tests.triage.queue_items import waiting
 from triage.archive.archiver import Archiver
 from triage.auditing.recall import Doubt, Recalls, listing
 from triage.control.catalog import Catalog
@@ -146,4 +147,4 @@ async def test_a_replayed_journal_tells_and_asks_once(audited: Audited, redis: R
     for record in audited.gateway.journaled():
         await audited.gateway.index.apply(record)
     assert sum(each["type"] == "recall" for each in await audited.gateway.outcomes()) == 3
-    assert redis.zcard(f"sr:{{{QUEUE}}}:waiting") == 3
+    assert len(waiting(redis)) == 3

@@ -40,6 +40,8 @@ class Doubt:
     site: str
     label: str
     recall: Recall
+    queue: str = ""
+    """Where its answers are read again; empty: in the project's own."""
 
 
 class Recalls:
@@ -121,6 +123,8 @@ def _event(record: PredictionRecord, doubt: Doubt, to_read: set[str]) -> EventRe
         "recall": doubt.recall.id, "label": doubt.label, "labels": " ".join(record.fires), "sha256": record.sha256,
         "received_at": str(record.received_at), "revision": str(record.revision), "read": read,
     }  # fmt: skip
+    if doubt.queue:
+        detail["queue"] = doubt.queue
     return EventRecord(
         id=derived_id(RECALLED, doubt.recall.id, record.id), name=RECALLED, project=record.project, site=record.site,
         subject=record.id, actor=MONITOR, detail=detail if record.case is None else {**detail, "case": record.case},

@@ -21,6 +21,8 @@ from triage.promise import standing_changes
 from triage.promise.claims import label_of
 from triage.promise.standing import ClassStanding, Recall, Standing
 from triage.recorder import Recorder
+from triage.reviewing.item import queue_of
+from triage.reviewing.routing import Asked, route
 
 log = logging.getLogger(__name__)
 MAX_HOURS = 168
@@ -67,7 +69,9 @@ class Suspensions:
         folders = self._recalls.nodes() if waited > 2 * self._settle_us else {own}
         left = {node for node in folders if recall.swept.get(node) != "whole"}
         if left:
-            doubt = Doubt(site.project, site.name, label, recall)
+            asked = Asked("recall", site.name, labels=(label_of(label),))
+            queue = queue_of(site.project, route(self._control.of("queue", site.project), asked))
+            doubt = Doubt(site.project, site.name, label, recall, queue)
             count = await self._recalls.sweep(doubt, left, site.document.audit.recall_items)
             log.warning("answers are recalled", extra={"site": site.name, "label": label, "answers": count})
             await self._mark(site, label, recall.id, dict.fromkeys(left, "whole" if settled else "once"))

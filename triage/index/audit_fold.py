@@ -43,7 +43,7 @@ class AuditIndex:
             if record.drawn and record.purpose != "recall":  # nobody drew by chance what is recalled: it is no evidence
                 reading = Reading(record.at, record.doubts, record.second_reader)
                 await self._audits.reading(
-                    record.queue, record.site, record.prediction, record.reading, record.drawn, reading
+                    queue_of(record.project), record.site, record.prediction, record.reading, record.drawn, reading
                 )
         elif isinstance(record, EventRecord) and record.name == RECALLED:
             await self._recalled(record)
@@ -76,7 +76,7 @@ class AuditIndex:
                 answered=labels,
             )  # fmt: skip
             # After the audits, which are evidence, and before everything else: somebody may be relying on the answer.
-            await self._reviews.enqueue(queue, item, score(received_at, BONUS_S / 2))
+            await self._reviews.enqueue(detail.get("queue", queue), item, score(received_at, BONUS_S / 2))
         await self._audits.tell_recall(
             queue, detail["recall"], event.subject, msgspec.json.encode(outcome), self._retention_s
         )

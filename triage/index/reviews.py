@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
-from triage.errors import Conflict, NotFound
+from triage.errors import Conflict, IndexAway, NotFound
 from triage.index import views
 from triage.index.connection import RedisIndex
 from triage.index.lane import Command
@@ -41,6 +41,8 @@ class RedisReviews(RedisIndex):
     def __init__(self, url: str, timeout_s: float, clock: Callable[[], int] | None = None) -> None:
         super().__init__(url, timeout_s)
         self._clock = clock
+        self.incomplete: Callable[[], bool] = lambda: False
+        """Whether the index is behind, so that what is not found may be there all the same."""
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
@@ -69,8 +71,10 @@ class RedisReviews(RedisIndex):
         await self.run(views.put(item, view, blob, revision, final or b"", rank, retention_s, caller))
 
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
-        """View, final state if there is one, blob key. Raises NotFound."""
+        """View, final state if there is one, blob key. Raises NotFound, or IndexAway when the index is not complete."""
         shown = views.read((await self.run(views.look(item)))[0])
+        if shown is None and self.incomplete():
+            raise IndexAway("the index is being brought up to date; ask again soon")
         if shown is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
         return shown.view, shown.final, shown.blob
@@ -215,6 +219,10 @@ class RedisReviews(RedisIndex):
                 for (name, what, _), item in zip(ending, items, strict=True)
             ],
         )
+
+    async def forget_ending(self, queue: str, item: str) -> None:
+        """Nobody knows any more what an item was that the queue took out: there is nothing to journal."""
+        await self.run(("HDEL", key(queue, "ending"), item), ("EXPIRE", key(queue, f"item:{item}"), 86_400))
 
     async def die(self, queue: str, item: str, number: int, stray_s: int) -> None:
         """An item is dead for the `number`th time, because the journal says so; of one that is not known this is remembered."""

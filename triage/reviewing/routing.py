@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from model_store.record import PredictionRecord
+from triage.promise.audits import BONUS_S
 from triage.promise.claims import label_of
-from triage.reviewing.item import REVIEW, Purpose
+from triage.reviewing.item import REVIEW, Item, Purpose, name_of, queue_of, score
 from triage.reviewing.queue_document import QueueDocument, Rule
 
 
@@ -61,3 +64,24 @@ def matches(rule: Rule, item: Asked) -> bool:
 def bonus_s(document: QueueDocument | None, reasons: Collection[str]) -> float:
     """Seconds by which an item comes before others of its time."""
     return max((document.bonus_s.get(reason, 0.0) for reason in reasons), default=0.0) if document else 0.0  # type: ignore[call-overload]
+
+
+def routed(record: PredictionRecord, documents: Mapping[str, QueueDocument]) -> PredictionRecord:
+    """The record with the queues that it comes to. One that was decided before stays where it is."""
+    if record.route == "review":
+        name = name_of(record.queue) if record.queue else route(documents, asked(record))
+        return msgspec.structs.replace(
+            record, queue=record.queue or queue_of(record.project, name or REVIEW),
+            bonus_s=bonus_s(documents.get(name or REVIEW), record.reasons),
+        )  # fmt: skip
+    if record.drawn:
+        return msgspec.structs.replace(
+            record, audit_queue=queue_of(record.project, route(documents, asked(record, "audit")))
+        )
+    return record
+
+
+def place(item: Item, bonus_s: float = 0.0) -> float:
+    """Where an item waits, lowest first. What was drawn comes before everything: evidence that waits is a fault that goes
+    unseen."""
+    return score(item.received_at, BONUS_S if item.drawn else bonus_s)
