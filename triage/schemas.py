@@ -127,7 +127,8 @@ class OutcomeBody(BaseModel):
 
 
 class LeaseRequest(_Body):
-    reviewer: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f~]+$")]
+    reviewer: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f~]+$")] | None = None
+    """Who reviews, where the caller may name others; left out: whoever asks."""
     count: Annotated[int, Field(ge=1, le=100)] = 1
     seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     wait: Annotated[float, Field(ge=0, le=30)] = 0

@@ -14,6 +14,7 @@ from tests.services import client, eventually
 from tests.triage.queue_items import expire
 from tests.triage.serving import KEY, Served, problem
 from triage.client import LeaseLost, ServiceError
+from triage.reviewing.item import nonce
 from triage.schemas import Leases, QueueBody, VerdictBody
 
 
@@ -122,8 +123,10 @@ def test_what_is_no_token_is_400(served: Served, token: str) -> None:
 
 
 def test_a_token_of_nothing_is_409_and_an_unknown_queue_404(served: Served) -> None:
-    problem(served.http.patch("/v1/leases/default.review~x~1~y"), 409, "there is no such item")
-    problem(verdict(served, "nothing.review~x~1~y", outcome="unusable"), 404)
+    mine = nonce("development")
+    problem(served.http.patch(f"/v1/leases/default.review~x~1~{mine}"), 409, "there is no such item")
+    problem(verdict(served, f"nothing.review~x~1~{mine}", outcome="unusable"), 404)
+    problem(served.http.patch("/v1/leases/default.review~x~1~y"), 403, "this lease was given to somebody else")
     for queue in ("nothing.review", "default", "seen.reviews"):
         problem(served.http.get(f"/v1/queues/{queue}"), 404)
         problem(served.http.post(f"/v1/queues/{queue}/leases", json={"reviewer": "ada"}), 404)
@@ -131,7 +134,7 @@ def test_a_token_of_nothing_is_409_and_an_unknown_queue_404(served: Served) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"reviewer": ""}, {"reviewer": "a~b"}, {"reviewer": "a", "count": 0}, {"reviewer": "a", "seconds": 0}]
+    "body", [{"reviewer": ""}, {"reviewer": "a~b"}, {"reviewer": "a", "count": 0}, {"reviewer": "a", "seconds": 0}]
 )
 def test_a_lease_is_asked_for_in_the_right_words(served: Served, body: dict[str, Any]) -> None:
     problem(served.http.post("/v1/queues/default.review/leases", json=body), 422, "body.")
@@ -243,7 +246,7 @@ def test_the_client_library_speaks_all_of_it(served: Served) -> None:
         with pytest.raises(ServiceError, match="there is no prediction nobody") as refused:
             library.prediction("nobody")
         assert refused.value.status == 404
-    with client(served.gateway, "wrong") as stranger, pytest.raises(ServiceError, match="service's key"):
+    with client(served.gateway, "wrong") as stranger, pytest.raises(ServiceError, match="no key of this service"):
         next(stranger.outcomes(queue))
 
 

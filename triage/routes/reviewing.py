@@ -9,11 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from triage.answers import when
-from triage.errors import BadRequest, NotFound
-from triage.ids import now_us
+from triage.errors import BadRequest, Forbidden, NotFound
 from triage.parts import Parts
-from triage.reviewing.item import Lease, LeaseToken
-from triage.routes.doors import permits
+from triage.reviewing.item import Lease, LeaseToken, project_of
+from triage.routes.doors import named, permits, who
 from triage.routes.replies import json_reply, png_reply
 from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
 
@@ -23,11 +22,14 @@ _LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model"
 _POLL_S = 0.1
 
 
-async def token_of(token: str) -> LeaseToken:
+async def token_of(request: Request, token: str) -> LeaseToken:
     try:
-        return LeaseToken.parse(token)
+        found = LeaseToken.parse(token)
     except ValueError:
         raise BadRequest("this is no lease token; take one from POST /v1/queues/QUEUE/leases") from None
+    if not found.held_by(who(request).subject):
+        raise Forbidden("this lease was given to somebody else; take one of your own from POST /v1/queues/QUEUE/leases")
+    return found
 
 
 Token = Annotated[LeaseToken, Depends(token_of)]
@@ -37,7 +39,8 @@ Token = Annotated[LeaseToken, Depends(token_of)]
 async def queues(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     names = sorted({*await parts.reviews.queues(), *(f"{site.project}.review" for site in parts.control.sites)})
-    return json_reply([await _queue(parts, name) for name in names])
+    principal = who(request)
+    return json_reply([await _queue(parts, name) for name in names if principal.may("queues.read", project_of(name))])
 
 
 @router.get("/queues/{queue}", response_model=QueueBody, responses={404: {"model": Problem}}, dependencies=_READS)
@@ -49,8 +52,13 @@ async def queue(request: Request, queue: str) -> Response:
 async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
     """Takes up to `count` items, oldest first. They come back to the queue unless answered before the lease expires."""
     parts: Parts = request.app.state.parts
+    principal = who(request)
+    reviewer = named(principal, body.reviewer)
+    sites = principal.sites("lease", project_of(queue) or "")
     deadline = time.monotonic() + body.wait
-    while not (leases := await parts.desk.lease(queue, body.reviewer, body.count, body.seconds)):
+    while not (
+        leases := await parts.desk.lease(queue, reviewer, body.count, body.seconds, sites, principal.subject)
+    ):  # fmt: skip
         if time.monotonic() >= deadline or parts.stopping.is_set():
             break
         await asyncio.sleep(_POLL_S)
@@ -104,7 +112,10 @@ async def skip(request: Request, token: Token) -> Response:
 async def verdict(request: Request, token: Token, body: VerdictRequest) -> Response:
     """Answers an item. Sent again with the same token it changes nothing and gives the first answer back."""
     parts: Parts = request.app.state.parts
-    stands = await parts.answering.answer(token, body.outcome, dict(body.answers), body.new_label, body.note)
+    stands = await parts.answering.answer(
+        token, body.outcome, dict(body.answers), body.new_label, body.note,
+        who(request).subject,
+    )  # fmt: skip
     return json_reply(
         {
             "id": stands.id, "prediction": stands.prediction, "outcome": stands.outcome, "answers": stands.answers,
@@ -115,12 +126,13 @@ async def verdict(request: Request, token: Token, body: VerdictRequest) -> Respo
 
 async def _queue(parts: Parts, name: str) -> dict[str, object]:
     try:
+        await parts.desk.known(name)
         answerable = _answerable(parts, name)
     except NotFound:
         if name not in await parts.reviews.queues():
             raise
         answerable = {"labels": [], "groups": []}  # its sites are gone and its items are not: they must not be hidden
-    stats = await parts.reviews.stats(name, now_us())
+    stats = await parts.reviews.stats(name)
     return {
         "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,
         **answerable,
