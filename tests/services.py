@@ -79,11 +79,14 @@ def running_valkey(folder: Path) -> Iterator[Valkey]:
 
 @contextmanager
 def running_gateway(data: Path, redis_url: str, **settings: str) -> Iterator[Gateway]:
-    """A gateway process over a data folder; the model runs inside it unless `classifier` says otherwise.
+    """A gateway process over a data folder; the model runs inside it, and answers are told at once, unless the settings say
+    otherwise.
 
     What the gateway logged is part of the failure when the block raises.
     """
-    gateway = Gateway(data, redis_url, {"classifier": "inprocess", "threads": "1", "node": "test", **settings})
+    gateway = Gateway(
+        data, redis_url, {"classifier": "inprocess", "threads": "1", "node": "test", "hold_s": "0", **settings}
+    )
     try:
         yield gateway
     except BaseException as error:

@@ -1,6 +1,11 @@
-"""What people answer: verdicts. One counts once its record is in the journal, and then exactly once."""
+"""What people answer: verdicts, escalations, amendments. One counts when its record is in the journal, and exactly once."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import msgspec
 
@@ -8,23 +13,48 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control.sites import Control
-from triage.errors import Conflict, NotFound
-from triage.ids import derived_id, now_us
+from triage.errors import Conflict, Forbidden, IndexAway, Invalid, NotFound
+from triage.ids import now_us
+from triage.index.disguises import RedisDisguises
+from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.metrics import Metrics
 from triage.recorder import Recorder
-from triage.reviewing.item import Held, Item, LeaseToken, project_of
-from triage.reviewing.verdicts import check_answers, every_label, judged
+from triage.reviewing.following import shows
+from triage.reviewing.gold_document import GoldDocument
+from triage.reviewing.item import Held, Holding, Item, LeaseToken, project_of
+from triage.reviewing.verdict_id import VerdictId
+from triage.reviewing.verdicts import Terms, check_answers, decides, every_label, item_of, judged
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Said:
+    """The words of an answer."""
+
+    outcome: Outcome = "labels"
+    answers: dict[str, Answer] | None = None
+    new_label: str | None = None
+    note: str = ""
 
 
 class Answering:
-    """Takes answers to leased items."""
+    """Takes answers to leased items, and lets them go when their hold is over."""
 
-    def __init__(self, control: Control, reviews: RedisReviews, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(
+        self, control: Control, reviews: RedisReviews, index: Index, recorder: Recorder, metrics: Metrics,
+        terms: Callable[[str], Terms],
+    ) -> None:  # fmt: skip
+        """`terms` says what a queue asks of its answers."""
         self._control = control
         self._reviews = reviews
+        self._people = index.people
+        self._verdicts = index.people.verdicts
+        self._disguises = RedisDisguises(reviews)
         self._recorder = recorder
         self._metrics = metrics
+        self._terms = terms
 
     def labels(self, queue: str) -> LabelSchema:
         """The labels that reviewers of a queue choose from. Raises NotFound."""
@@ -44,30 +74,11 @@ class Answering:
         """
         labels = self.labels(token.queue)
         check_answers(labels, outcome, given, new_label)
-        holding = await self._reviews.holding(token)
-        item = holding.item
-        verdict = VerdictRecord(
-            id=derived_id("verdict", str(token)),
-            prediction=item.prediction if item else token.item,
-            item=token.item,
-            project=item.project if item else "",
-            site=item.site if item else "",
-            case=item.case if item else None,
-            queue=token.queue,
-            sha256=item.sha256 if item else "",
-            reviewer=holding.reviewer,
-            principal="" if principal == holding.reviewer else principal,
-            outcome=outcome,
-            answers=given,
-            new_label=new_label,
-            note=note,
-            suggestions=tuple(each["id"] for each in item.suggestions) if item else (),
-            leased_at=holding.leased_at,
-            shown_at=holding.shown_at,
-            at=now_us(),
-        )
-        if item:
-            verdict = judged(verdict, item, labels, self._second_reader(item))
+        try:
+            holding = await self._reviews.holding(token)
+        except Conflict:
+            return await self._answered_before(token, Said(outcome, given, new_label, note), labels)
+        verdict = await self._verdict(token, holding, Said(outcome, given, new_label, note), labels, principal)
         mine = records.encode(verdict)
         payload, journaled = await self._reviews.answer(token, mine)
         stands = _same(payload, verdict, labels)
@@ -78,9 +89,57 @@ class Answering:
         await self._recorder.record(stands)
         if payload == mine:
             self._metrics.verdicts.labels(token.queue, outcome).inc()
-            if item and item.purpose == "review" and item.reading == 1:  # nobody waits for the others
-                self._metrics.review_wait.observe((stands.at - item.received_at) / 1e6)
+            if decides(stands) and stands.step == "final" and stands.received_at:
+                self._metrics.review_wait.observe((stands.at - stands.received_at) / 1e6)
         return stands
+
+    async def escalate(self, token: LeaseToken, note: str, principal: str = "") -> VerdictRecord:
+        """Leaves an item to the adjudicators of its queue. Raises Invalid without any, Conflict like an answer."""
+        return await self.answer(token, "escalated", {}, None, note, principal)
+
+    async def _verdict(
+        self, token: LeaseToken, holding: Holding, said: Said, labels: LabelSchema, principal: str
+    ) -> VerdictRecord:
+        item = holding.item
+        if item is not None and await self._disguises.veiled(token.queue, token.item):
+            item = replace(item, blind=True, suggestions=(), reasons=())
+        verdict = VerdictRecord(
+            id=str(VerdictId.of(token)),
+            prediction=item.prediction if item else token.item,
+            item=token.item,
+            project=item.project if item else "",
+            site=item.site if item else "",
+            case=item.case if item else None,
+            queue=token.queue,
+            sha256=item.sha256 if item else "",
+            reviewer=holding.reviewer,
+            outcome=said.outcome,
+            answers=said.answers or {},
+            new_label=said.new_label,
+            note=said.note,
+            suggestions=tuple(str(each["id"]) for each in item.suggestions) if item else (),
+            leased_at=holding.leased_at,
+            shown_at=holding.shown_at,
+            principal="" if principal == holding.reviewer else principal,
+            at=now_us(),
+        )
+        if item is None:
+            return verdict
+        terms = self._terms(token.queue)
+        verdict = judged(verdict, item, labels, self._second_reader(item), terms)
+        if verdict.purpose == "review" and (terms.agreement.readers > 1 or terms.escalate_to):
+            verdict = msgspec.structs.replace(verdict, shows=shows(item))
+        return self._graded(verdict)
+
+    async def _answered_before(self, token: LeaseToken, said: Said, labels: LabelSchema) -> VerdictRecord:
+        """The lease is gone. Its answer is not, if it gave one: the journal has it, also when the index was lost since."""
+        stands = await self._verdicts.find(token.queue, token.item)
+        if stands is None or stands.id != str(VerdictId.of(token)):
+            if self._recorder.behind:
+                raise IndexAway("the queue is being made again from the journal; send it again soon")
+            await self._reviews.holding(token)  # raises what stands against it
+            raise Conflict("the lease changed hands just now; lease the next one")
+        return stands if stands.amends else _compared(stands, said, labels)
 
     def _second_reader(self, item: Item) -> bool:
         try:
@@ -88,19 +147,131 @@ class Answering:
         except NotFound:
             return True
 
+    def _graded(self, verdict: VerdictRecord) -> VerdictRecord:
+        if not verdict.gold:
+            return verdict
+        gold: GoldDocument | None = self._control.of("gold", verdict.project).get(verdict.gold_id)
+        right = gold.agrees(verdict.outcome, verdict.answers) if gold else None
+        return msgspec.structs.replace(verdict, agreement=right)
+
+    async def amend(
+        self, name: VerdictId, revision: int, said: Said, reviewer: str, adjudicates: bool = False, principal: str = ""
+    ) -> VerdictRecord:
+        """The verdict as amended; of the same amendment sent again the one that stands.
+
+        adjudicates: the reviewer may amend what others answered. Raises NotFound, Forbidden, Invalid, Conflict.
+        """
+        labels = self.labels(name.queue)
+        answers = said.answers or {}
+        check_answers(labels, said.outcome, answers, said.new_label)
+        stands = await self._verdicts.find(name.queue, name.item)
+        if stands is None or stands.id != str(name):
+            self._unknown()
+        if stands.reviewer != reviewer and not adjudicates:
+            raise Forbidden(f"{reviewer} did not give this answer; ask its reviewer, or an adjudicator, to amend it")
+        if stands.revision != revision:
+            return self._repeated(stands, revision, said, reviewer, labels)
+        unseen, seen = self._editions(stands, said, reviewer, labels, principal)
+        what, other = await self._verdicts.amend(unseen, seen)
+        if what == "gone":
+            self._unknown()
+        assert other is not None
+        if what == "late":
+            raise Conflict(
+                "its hold is over and others rely on this answer; an adjudicator can amend it, or leave it as it is"
+            )
+        if what != "accepted":
+            other = self._repeated(other, revision, said, reviewer, labels)
+            if what == "stale":
+                return other
+        await self._recorder.record(other)
+        return other
+
+    def _editions(
+        self, stands: VerdictRecord, said: Said, reviewer: str, labels: LabelSchema, principal: str
+    ) -> tuple[VerdictRecord, VerdictRecord | None]:
+        """The amendment if nobody has seen what it takes the place of, and if somebody has; None where it is too late then.
+
+        Another person's amendment is an adjudication. What watches over the model cannot be amended once it is evidence; and so
+        that nobody can tell by trying what does, no blind reading can, and a gold where any other image can. Where another
+        reading followed, that one decides.
+        """
+        terms, other = self._terms(stands.queue), stands.reviewer != reviewer
+        if other and not decides(stands):
+            raise Forbidden("this reading watches over the model; only its reviewer can amend it")
+        item = replace(item_of(stands), revision=stands.revision + 1, adjudicates=stands.adjudicated or other)
+        bare = msgspec.structs.replace(
+            stands, outcome=said.outcome, answers=said.answers or {}, new_label=said.new_label, note=said.note,
+            at=now_us(), reviewer=reviewer, principal="" if principal == reviewer else principal, amends=stands.id,
+            step="final", escalate_to="", agreed=None, agreed_outcome=None, agreement=None,
+        )  # fmt: skip
+        unseen = self._graded(judged(bare, item, labels, stands.second_reader, terms))
+        alone = stands.gold and terms.agreement.agree == 1
+        late = (decides(stands) or alone) and stands.step == "final" and (other or not stands.blind)
+        if not late:
+            return unseen, None
+        no_evidence = replace(item, drawn=(), doubts=())
+        seen = self._graded(judged(bare, no_evidence, labels, stands.second_reader, terms))
+        return unseen, msgspec.structs.replace(seen, corrects=True)
+
+    def _repeated(
+        self, stands: VerdictRecord, revision: int, said: Said, reviewer: str, labels: LabelSchema
+    ) -> VerdictRecord:
+        """What stands, if it is this very amendment. Raises Conflict."""
+        if (
+            stands.revision == revision + 1
+            and stands.amends
+            and stands.reviewer == reviewer
+            and _says(stands, said, labels)
+        ):
+            return stands
+        raise Conflict(
+            f"the verdict is at revision {stands.revision} and not {revision}; look at what it says now, and amend that"
+        )
+
+    def _unknown(self) -> NoReturn:
+        if self._recorder.behind:
+            raise IndexAway("the queue is being made again from the journal; send it again soon")
+        raise NotFound(
+            "there is no such verdict, or it is older than the service keeps; ids come from POST .../verdict"
+        )
+
     async def roll_forward(self, held: Held) -> None:
         """Records an answer whose gateway died between accepting and recording it. Raises JournalBroken."""
         verdict = records.decode(held.payload)
         await self._recorder.record(verdict)
+
+    async def step(self) -> None:
+        """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway."""
+        if self._recorder.behind:  # an amendment may lie in the journal that the index does not know yet
+            return
+        for queue in await self._reviews.queues():
+            for verdict in await self._verdicts.silent(queue):
+                await self._recorder.record(verdict)
+            for verdict in await self._verdicts.due(queue):
+                await self._people.go(verdict)
 
 
 def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:
     """The first answer of a lease, if this one says the same. Raises Conflict when it does not."""
     first = records.decode(payload)
     assert isinstance(first, VerdictRecord)
-    if first.blind and first.outcome == verdict.outcome == "labels":  # the item is gone, which said that it is blind
-        verdict = msgspec.structs.replace(verdict, answers=every_label(labels, verdict.answers))
-    said = ("outcome", "answers", "new_label", "note")
-    if any(getattr(first, name) != getattr(verdict, name) for name in said):
+    return _compared(first, Said(verdict.outcome, verdict.answers, verdict.new_label, verdict.note), labels)
+
+
+def _compared(first: VerdictRecord, said: Said, labels: LabelSchema) -> VerdictRecord:
+    if not _says(first, said, labels):
         raise Conflict("this lease was answered already, and otherwise; the first answer stands")
     return first
+
+
+def _says(first: VerdictRecord, said: Said, labels: LabelSchema) -> bool:
+    """Whether a verdict is in these words. Those of a blind reading stand for every label."""
+    answers = said.answers or {}
+    if first.blind and first.outcome == said.outcome == "labels":
+        try:
+            answers = every_label(labels, answers)
+        except Invalid:
+            return False
+    words = (said.outcome, answers, said.new_label, said.note)
+    return (first.outcome, first.answers, first.new_label, first.note) == words

@@ -44,6 +44,15 @@ def item_id(record: PredictionRecord) -> str:
     return reading_id(record.id, "case", record.revision) if _asked_again(record) else record.id
 
 
+def _revision(record: PredictionRecord, audit: bool) -> int:
+    """Of the final that the answer to this item gives: above every one that its callers may have been told before. The model
+    that comes back, or a case that is decided again, may give one just while a person answers."""
+    if audit:
+        return record.revision + 1
+    again = record.reasons == ("model_unavailable",) or bool(record.policy.case)
+    return record.revision + 2 if again else record.revision
+
+
 def _asked_again(record: PredictionRecord) -> bool:
     return record.policy.case == "undecided" and record.revision > 2
 
@@ -56,7 +65,7 @@ def _item(record: PredictionRecord, view: dict[str, Any]) -> Item:
     return Item(
         id=reading_id(record.id, "audit", 1) if audit else item_id(record),
         prediction=record.id,
-        revision=record.revision + 1 if audit else record.revision,
+        revision=_revision(record, audit),
         project=record.project,
         site=record.site,
         case=record.case,
@@ -67,31 +76,6 @@ def _item(record: PredictionRecord, view: dict[str, Any]) -> Item:
         purpose="audit" if audit else "review",
         blind=blind,
         drawn=record.drawn,
-    )
-
-
-def second_reading(verdict: VerdictRecord) -> Item | None:
-    """The item that a first reading's doubts ask for, or None: it is never given to the same reviewer. What is recalled is in
-    doubt already, and one reading decides."""
-    if verdict.purpose == "recall" or not (verdict.reading == 1 and verdict.doubts and verdict.second_reader):
-        return None
-    assert verdict.received_at is not None  # said by every verdict that knows doubts
-    return Item(
-        id=reading_id(verdict.prediction, verdict.purpose, 2),
-        prediction=verdict.prediction,
-        revision=verdict.revision,
-        project=verdict.project,
-        site=verdict.site,
-        case=verdict.case,
-        sha256=verdict.sha256,
-        received_at=verdict.received_at,
-        reasons=(),
-        purpose=verdict.purpose,
-        blind=True,
-        reading=2,
-        drawn=verdict.drawn,
-        doubts=verdict.doubts,
-        not_by=(verdict.reviewer,),
     )
 
 
@@ -175,14 +159,15 @@ def model_final(record: PredictionRecord) -> dict[str, Any] | None:
 
 
 def people_final(verdict: VerdictRecord) -> dict[str, Any]:
-    """The final state that a verdict gives."""
+    """The final state that a verdict gives: where there were several readings, what they are together."""
+    said = verdict.answers if verdict.agreed is None else verdict.agreed
     final: dict[str, Any] = {
-        "labels": [label for label, answer in verdict.answers.items() if answer == "present"],
+        "labels": [label for label, answer in said.items() if answer == "present"],
         "by": "people",
-        "outcome": verdict.outcome,
+        "outcome": verdict.agreed_outcome or verdict.outcome,
         "revision": verdict.revision,
         "at": when(verdict.at),
     }
-    if verdict.new_label:
+    if verdict.new_label and verdict.agreed_outcome in (None, "new_label"):
         final["new_label"] = verdict.new_label
     return final

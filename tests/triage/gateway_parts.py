@@ -30,9 +30,11 @@ from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
+from triage.reviewing.verdicts import ALONE, Terms
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
 from triage.store.documents import LocalDocuments
+from triage.sweeping import Sweeping
 
 QUEUE = "default.review"
 
@@ -79,10 +81,13 @@ class Wired:
     recorder: Recorder
     intake: Intake
     desk: Desk
+    sweeping: Sweeping
     answering: Answering
     returning: Returning
     cases: RedisCases
     casework: Casework
+    terms: dict[str, Terms]
+    """What queues ask of their answers, by name; nothing stands for one reader without a hold."""
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     async def predict(self, colour: str = "red", salt: int = 0, **about: Any) -> dict[str, Any]:
@@ -119,8 +124,10 @@ async def wired(
     key, cases = audit_key(data.folder / "control"), RedisCases(reviews, 3600)
     intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases)
     casework = Casework(control, cases, recorder, intake, 10.0, key)
-    answering = Answering(control, reviews, recorder, metrics)
-    desk = Desk(control, reviews, answering, metrics, 60)
+    terms: dict[str, Terms] = {}
+    answering = Answering(control, reviews, index, recorder, metrics, lambda queue: terms.get(queue, ALONE))
+    desk = Desk(control, reviews, answering, 60)
+    sweeping = Sweeping(control, reviews, desk, answering, recorder, metrics)
     returning = Returning(reviews, intake, recorder)
     await recorder.step()
     try:
@@ -136,10 +143,12 @@ async def wired(
             recorder,
             intake,
             desk,
+            sweeping,
             answering,
             returning,
             cases,
             casework,
+            terms,
         )
     finally:
         await classifier.close()

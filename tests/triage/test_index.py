@@ -21,6 +21,7 @@ from tests.triage.queue_items import dump, key, waiting
 from triage import answers
 from triage.archive.recover import recover
 from triage.ids import derived_id
+from triage.reviewing.following import following
 from triage.reviewing.item import Item
 from triage.reviewing.verdicts import judged
 from triage.settings import Settings
@@ -29,7 +30,8 @@ from triage.settings import Settings
 def verdict(record: PredictionRecord, at: int = 5) -> VerdictRecord:
     return VerdictRecord(
         id=derived_id(record.id, "verdict"), prediction=record.id, project=record.project, site=record.site,
-        queue=QUEUE, sha256=record.sha256, reviewer="ada", answers={"blue": "present"}, leased_at=1, at=at,
+        queue=QUEUE, sha256=record.sha256, reviewer="ada", answers={"blue": "present"}, leased_at=1,
+        at=record.received_at + at,
     )  # fmt: skip
 
 
@@ -38,7 +40,7 @@ def reading(first: Item, reviewer: str, label: str, at: int) -> VerdictRecord:
     bare = VerdictRecord(
         id=derived_id(first.id, reviewer), prediction=first.prediction, item=first.id, project=first.project,
         site=first.site, queue=QUEUE, sha256=first.sha256, reviewer=reviewer, answers={label: "present"}, leased_at=1,
-        at=at,
+        at=first.received_at + at,
     )  # fmt: skip
     return judged(bare, first, schema(), True)
 
@@ -48,8 +50,7 @@ def readings(record: PredictionRecord, *said: str) -> list[Record]:
     item = answers.told(record, None, None, 0).item
     found = [reading(item, "ada", said[0], 6)]
     if len(said) > 1:
-        second = answers.second_reading(found[0])
-        assert second is not None
+        ((_, second),) = following(found[0])
         found.append(reading(second, "bob", said[1], 7))
     return list(found)
 
