@@ -28,6 +28,9 @@ COMMANDS = {
     "recall": ("triage.commands.recall", "recall", "Answers in doubt, and what became of them."),
     "recover": ("triage.commands.log", "recover", "Make queue and views again from the journals."),
     "keys": ("triage.commands.keys", "keys", "Who may call: make, list and revoke API keys."),
+    "apply": ("triage.commands.apply", "apply", "Make control documents what files say."),
+    "diff": ("triage.commands.apply", "diff", "What apply would change."),
+    "release": ("triage.commands.release", "release", "Try a model at a site, put it in force, take it back."),
     "doctor": ("triage.commands.doctor", "doctor", "What is wrong here, each finding with its mend."),
 }
 """Command -> module, attribute, one line of help. The line stands here so that `--help` imports nothing."""
