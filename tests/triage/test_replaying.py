@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from redis import Redis
 
+import secondreader
 from embedded.stack import Valkey
 from model_store.record import PredictionRecord, Record, VerdictRecord
 from tests.services import Data
@@ -224,6 +227,15 @@ async def test_a_journal_of_a_machine_that_is_gone_is_recovered_from_its_folder(
         told = Settings(data=data.folder, redis_url=valkey.url)
         counts = await recover(told, elsewhere)
         assert (counts["journals"], counts["records"], counts["waiting"]) == (2, 2, 2)
+
+        def run() -> tuple[int, dict[str, int]]:
+            options = ["--journal", str(elsewhere), "--data", str(data.folder), "--redis-url", valkey.url, "--json"]
+            done = CliRunner().invoke(secondreader.main, ["recover", *options])
+            return done.exit_code, json.loads(done.output)
+
+        code, again = await asyncio.to_thread(run)
+        assert (code, again["archived"], again["waiting"]) == (0, 1, 2)
+        assert await asyncio.to_thread(Archiver(open_objects(data.folder / "log"), elsewhere).highest, "lost") == 1
 
 
 async def test_a_replay_holds_little(gateway: Wired) -> None:

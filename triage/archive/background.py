@@ -32,7 +32,7 @@ class Archiving:
         self, journal_folder: Path, log: str, node: str, keep_s: float, indexed: Callable[[], Position | None],
         metrics: Metrics, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._asked = {"journal": str(journal_folder), "log": log, "node": node, "keep_s": keep_s}
+        self._asked = {"journal": str(journal_folder), "log": log, "keep_s": keep_s}
         self._folder = journal_folder / node
         self._looking = Archiver(open_objects(log), journal_folder)
         self._indexed = indexed
@@ -50,7 +50,7 @@ class Archiving:
         if self._clock() < self._not_before or not (waiting or tidy):
             return
         try:
-            told = await self._run()
+            told = await self.run(self._folder.name, self._indexed())
         except Unavailable:
             self._wait_s = min(_LONGEST_WAIT_S, max(10.0, 2 * self._wait_s))
             self._not_before = self._clock() + self._wait_s
@@ -69,9 +69,9 @@ class Archiving:
                     waiting += closed(path)
         return waiting, size
 
-    async def _run(self) -> dict[str, Any]:
-        indexed = self._indexed()
-        asked = json.dumps({**self._asked, "indexed": list(indexed) if indexed else None})
+    async def run(self, node: str, indexed: Position | None) -> dict[str, Any]:
+        """One turn of the archiver for a node, in its own process; what it did. Raises Unavailable."""
+        asked = json.dumps({**self._asked, "node": node, "indexed": list(indexed) if indexed else None})
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "triage.archive",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

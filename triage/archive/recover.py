@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model_store.record import Record
+from triage.archive.adopting import locked
+from triage.archive.archiver import Archiver
 from triage.archive.history import History, Part
 from triage.control.catalog import Catalog
-from triage.errors import NotFound
+from triage.errors import Conflict, NotFound
 from triage.ids import now_us
 from triage.index.ended import Ended
 from triage.index.fold import Index
 from triage.index.replaying import Replay
 from triage.index.reviews import RedisReviews
-from triage.journal.reading import Damage, to_the_log
+from triage.journal.reading import Damage, nodes, segments, to_the_log
+from triage.journal.segments import settle
 from triage.ports import Position
 from triage.settings import Settings
 from triage.store.places import open_objects
@@ -70,3 +73,18 @@ async def _advance(reviews: RedisReviews, node: str, end: Position) -> None:
     stands = await reviews.checkpoint(node)
     if stands is None or stands < end:
         await reviews.set_checkpoint(node, end)
+
+
+def archive_left(settings: Settings, journal: Path) -> int:
+    """Closes and archives the journals in a folder that nobody writes any more; how many segments that were.
+
+    Raises Conflict for one that a gateway writes, Unavailable.
+    """
+    archiver, count = Archiver(open_objects(settings.log_place), journal), 0
+    for folder in nodes(journal):
+        with locked(folder) as ours:
+            if not ours:
+                raise Conflict(f"{folder} is being written by a gateway; stop it, or leave --journal out")
+            settle(segments(folder)[-1])
+            count += archiver.turn(folder.name).segments
+    return count

@@ -25,7 +25,7 @@ from triage.commands.options import (
     settings_of,
     told_plainly,
 )
-from triage.errors import SettingsError, TriageError
+from triage.errors import SettingsError
 
 
 @click.command()
@@ -205,20 +205,28 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 @click.command()
+@click.option(
+    "--journal", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of journals whose machine is gone: they are read too, closed and archived.",
+)  # fmt: skip
 @config_option
 @data_option
+@log_option
 @click.option("--redis-url")
 @json_option
-def recover(config: Path | None, data: Path | None, redis_url: str | None, as_json: bool) -> None:
-    """Makes queue and views again from every journal, after Redis lost them. Harmless when nothing was lost."""
+def recover(
+    journal: Path | None, config: Path | None, data: Path | None, log: str | None, redis_url: str | None, as_json: bool
+) -> None:
+    """Makes queue and views again from every journal and the log, after Redis lost them. Harmless when nothing was lost."""
+    from triage.archive.recover import archive_left
     from triage.archive.recover import recover as fold
 
-    settings = settings_of(config, data=data, redis_url=redis_url)
-    try:
-        counts = asyncio.run(fold(settings))
-    except TriageError as error:
-        raise click.ClickException(str(error)) from None
-    print_counts(counts, "recovered", as_json)
+    settings = settings_of(config, data=data, log=log, redis_url=redis_url)
+    with told_plainly(), damage_told() as told, counting("records", as_json) as step:
+        archived = archive_left(settings, journal) if journal else 0
+        counts = asyncio.run(fold(settings, journal, told, step))
+        step.close()
+        print_counts({**counts, **({"archived": archived} if journal else {})}, "recovered", as_json)
 
 
 def _table(told: dict[str, Any]) -> Table:

@@ -20,6 +20,7 @@ from triage.index.audit_fold import RECALLED
 from triage.index.audits import RedisAudits
 from triage.index.ended import Ended
 from triage.index.fold import Index
+from triage.index.lane import Command
 from triage.index.reviews import RedisReviews
 from triage.index.verdicts import RedisVerdicts
 from triage.reviewing.following import following
@@ -39,8 +40,12 @@ class Replay:
         keep_s = index._retention_s
         self._horizon = now - 1_000_000 * keep_s
         replayed = _Replayed(reviews, ended, keep_s)
-        # The same fold, over a connection and over publishers that know what is old.
-        self._index = Index(replayed, index._catalog, index._suggestions, keep_s)
+        self._to = reviews
+        self._gathered = _Gathered(reviews, ended, keep_s)
+        # The same fold, over connections and publishers that know what is old.
+        self._index, self._gathering = (
+            Index(each, index._catalog, index._suggestions, keep_s) for each in (replayed, self._gathered)
+        )
         self._index.people.verdicts = _Verdicts(replayed, keep_s)
         self._index._audits._audits = _Audits(replayed)
         self._amended: dict[str, int] = {}
@@ -58,11 +63,32 @@ class Replay:
     async def read(self, records: Iterable[Record]) -> int:
         """The second reading, of everything; how many records it held."""
         count = 0
-        for batch in _batches(records):
-            count += len(batch)
-            await self._apply((each for each in batch if self._matters(each)), self._open)
-            await asyncio.sleep(0)  # a gateway serves meanwhile
+        sending: asyncio.Task[None] | None = None
+        try:
+            for batch in _batches(records):
+                count += len(batch)
+                others = []
+                for record in batch:
+                    if not self._matters(record):
+                        continue
+                    if isinstance(record, PredictionRecord):  # nearly all: gathered, without a task for each
+                        _old.set(self._is_old(record))
+                        await self._gathering._open(record)
+                    else:
+                        others.append(record)
+                if sending is not None:
+                    await sending
+                sending = asyncio.create_task(self._send(self._gathered.taken(), others))
+                await asyncio.sleep(0)  # a gateway serves meanwhile
+        finally:
+            if sending is not None:
+                await sending
         return count
+
+    async def _send(self, commands: list[Command], others: Iterable[Record]) -> None:
+        if commands:
+            await self._to.run(*commands)
+        await self._apply(others, self._open)
 
     async def _apply(self, records: Iterable[Record], apply: Callable[[Record], Any]) -> None:
         await asyncio.gather(*(apply(record) for record in records))
@@ -125,6 +151,22 @@ class _Replayed(RedisReviews):
     async def finish(self, *arguments: Any, **named: Any) -> None:
         if not _old.get():
             await super().finish(*arguments, **named)
+
+
+class _Gathered(_Replayed):
+    """Sends nothing: keeps what is to be sent. For predictions, of which nobody waits for a reply."""
+
+    def __init__(self, reviews: RedisReviews, ended: Ended, retention_s: int) -> None:
+        super().__init__(reviews, ended, retention_s)
+        self._commands: list[Command] = []
+
+    async def run(self, *commands: Command) -> list[Any]:
+        self._commands += commands
+        return [None] * len(commands)
+
+    def taken(self) -> list[Command]:
+        taken, self._commands = self._commands, []
+        return taken
 
 
 class _Verdicts(RedisVerdicts):
