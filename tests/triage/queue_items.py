@@ -11,9 +11,15 @@ from triage.reviewing.item import Item
 QUEUE = "default.review"
 
 
-def item(name: str, received_at: int = 1_000_000, not_by: tuple[str, ...] = ()) -> Item:
+def item(
+    name: str,
+    received_at: int = 1_000_000,
+    not_by: tuple[str, ...] = (),
+    site: str = "default",
+    case: str | None = None,
+) -> Item:
     return Item(
-        id=name, project="default", site="default", case=None, sha256="0" * 64, received_at=received_at,
+        id=name, project="default", site=site, case=case, sha256="0" * 64, received_at=received_at,
         not_by=not_by, reasons=("none_fired",),
         suggestions=({"id": "red", "name": "Red", "probability": 0.5, "state": "automatic"},),
     )  # fmt: skip
