@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
@@ -18,20 +18,21 @@ from pydantic import BaseModel, Field
 
 from model_store.errors import ModelStoreError
 from model_store.labels import LabelSchema
-from triage.control import kinds, validity
+from triage.control import kinds, standings, validity
 from triage.control.catalog import Catalog
+from triage.control.judging import Judgements, judged
 from triage.control.kept import Entry, Kept
 from triage.control.kinds import KINDS, NAME, Place
 from triage.control.opened_site import Site
 from triage.control.opening import open_site
+from triage.control.placing import placed
 from triage.control.shelf import Shelf, Text
 from triage.control.site_document import SiteDocument
+from triage.control.standings import Standings
 from triage.control.switch_document import SwitchDocument
 from triage.errors import NotFound, PreconditionFailed
 from triage.ids import now_us
 from triage.ports import Documents
-from triage.promise import standing
-from triage.promise.exposure import unseen
 from triage.promise.standing import Standing
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -60,10 +61,8 @@ class Control:
     """Per `project/site`, or per document of another kind: why its newest document is not in force, and the one before stays;
     or why it should not be."""
     _sites: dict[tuple[str, str], Site] = field(default_factory=dict)
-    _standings: dict[tuple[str, str], tuple[str, Standing | None]] = field(default_factory=dict)
-    """Each with the etag it was read with."""
-    _judged: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    """The etag of the document that was judged, and what is wrong with it."""
+    _standings: Standings = field(default_factory=Standings)
+    _judgements: Judgements = field(default_factory=Judgements)
     _kept: Kept = field(default_factory=Kept)
     _read_at: float = float("-inf")
     _changing: threading.Lock = field(default_factory=threading.Lock)
@@ -127,7 +126,7 @@ class Control:
         with self._changing:
             started = time.monotonic()
             problems: dict[str, str] = {}
-            texts = _placed(self._shelf.read(), problems)
+            texts = placed(self._shelf.read(), problems)
             self._kept.renew({place: text for place, text in texts.items() if place.kind in KINDS}, problems)
             sites: dict[tuple[str, str], Site] = {}
             for place, text in texts.items():
@@ -144,29 +143,16 @@ class Control:
                     if known is not None:
                         sites[place.project, place.name] = known
             for (project, name), site in sites.items():
-                text = texts.get(Place("standing", project, name)) or _NO_STANDING
+                text = texts.get(Place("standing", project, name)) or standings.NONE
                 sites[project, name] = self._stood(site, text, problems)
-                self._told(site, problems)
+                self._judgements.tell(site, problems)
             self._sites, self.problems = sites, problems
             self._read_at = started
 
     def _stood(self, site: Site, text: Text, problems: dict[str, str]) -> Site:
-        """The site under the kill switch and the standing that are in force: the newest that could be read."""
-        where = f"{site.project}/{site.name}"
-        try:
-            found: Standing | None = self._standing_of(site.project, site.name, text)
-        except ModelStoreError as error:
-            problems[where] = f"{problems[where]}; {error}" if where in problems else str(error)
-            _, found = self._standings.get((site.project, site.name), ("", None))
+        """The site under the kill switch and the standing that are in force."""
+        found = self._standings.in_force(site.project, site.name, text, problems)
         return site.switched(self.off(site.project)).standing_as(found, now_us())
-
-    def _standing_of(self, project: str, name: str, text: Text) -> Standing:
-        """What a site's standing document says. Raises ModelStoreError."""
-        tag, known = self._standings.get((project, name), ("", None))
-        if known is None or tag != text.etag:
-            known = standing.parse(text.content, f"{project}/{name}")
-            self._standings[project, name] = text.etag, known
-        return known
 
     def change_standing(self, site: Site, change: Callable[[Standing], Standing]) -> Standing:
         """Puts `change` of the document that stands in its place, and in force here; the document that stands then.
@@ -184,7 +170,7 @@ class Control:
                         f"the document of {site.project}/{site.name} changed meanwhile; read it again and repeat the change"
                     )
                 text = self._now(path)
-                before = self._standing_of(site.project, site.name, text or _NO_STANDING)
+                before = self._standings.of(site.project, site.name, text or standings.NONE)
                 after = change(before)
                 if after == before:
                     break
@@ -192,7 +178,7 @@ class Control:
                     tag = self.documents.swap(path, after.content(), text.etag if text else None)
                 except PreconditionFailed:
                     continue  # another gateway was faster
-                self._standings[site.project, site.name] = tag, after
+                self._standings.put(site.project, site.name, tag, after)
                 self.announce()
                 break
             here = self._sites.get((site.project, site.name))
@@ -221,15 +207,7 @@ class Control:
     def judge(self) -> None:
         """Works out how long faults would go unseen at the live sites, for `poll` to tell of. Takes seconds where a promise is
         new, and so is no part of `poll`, whose age lets everything go to people."""
-        for (project, name), site in list(self._sites.items()):
-            if self._judged.get((project, name), ("", ""))[0] != site.etag:
-                self._judged[project, name] = site.etag, _unseen(site)
-
-    def _told(self, site: Site, problems: dict[str, str]) -> None:
-        tag, told = self._judged.get((site.project, site.name), ("", ""))
-        if told and tag == site.etag:
-            where = f"{site.project}/{site.name}"
-            problems[where] = f"{problems[where]}; {told}" if where in problems else told
+        self._judgements.judge(self.sites)
 
     def _check_conditions(self, site: Site) -> None:
         """Raises ModelStoreError for rules with a use condition that no image can meet here.
@@ -252,7 +230,7 @@ class Control:
         """
         content = kinds.text_of(document)
         site = self.open(project, name, content)
-        if told := _unseen(site):
+        if told := judged(site):
             raise ModelStoreError(f"site {project}/{name}: {told}")
         self._stands(_path("sites", project, name), f"{project}/{name}", if_match)
         self._check_labels(site)
@@ -264,8 +242,8 @@ class Control:
         site = change.site
         with self._changing:
             self._check_labels(site)
+            text = self._now(_path("standing", site.project, site.name)) or standings.NONE
             tag = self.documents.swap(_path("sites", site.project, site.name), change.content, change.before)
-            text = self._now(_path("standing", site.project, site.name)) or _NO_STANDING
             site = self._stood(replace(site, etag=tag), text, {})
             self._sites = {**self._sites, (site.project, site.name): site}
         self.announce()
@@ -307,34 +285,5 @@ class Control:
             )
 
 
-_NO_STANDING = Text(b"{}", "")
-
-
 def _path(folder: str, project: str, name: str) -> str:
     return f"projects/{project}/{folder}/{name}.json"
-
-
-def _placed(texts: dict[str, Text], problems: dict[str, str]) -> dict[Place, Text]:
-    """Each document at its place; what no kind can have is a problem."""
-    placed: dict[Place, Text] = {}
-    for path, text in texts.items():
-        place = kinds.place_of(path)
-        if place is None:
-            if path.startswith("projects/"):
-                problems[path] = f"{path} is of no kind that there is ({_words(kinds.FOLDERS)}); rename its folder"
-        elif kinds.misnamed(place):
-            problems["/".join(filter(None, (place.project, place.name)))] = (
-                f"{path}: names have small letters, digits, - and _ only; rename the file or its project's folder"
-            )
-        else:
-            placed[place] = text
-    return placed
-
-
-def _words(folders: Iterable[str]) -> str:
-    return ", ".join(sorted(folders))
-
-
-def _unseen(site: Site) -> str:
-    document = site.document
-    return unseen(site.proofs, document.audit, document.suspended) if document.mode == "live" else ""
