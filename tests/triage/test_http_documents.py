@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from model_store.record import EventRecord
-from tests.services import client, eventually, running_gateway
+from tests.bundles import picture
+from tests.services import client, eventually, make_data, running_gateway
 from tests.triage.serving import Served, problem
 from triage.control.kinds import KINDS, Kind
 from triage.journal.segments import read
@@ -117,7 +118,6 @@ def test_two_gateways_on_one_folder_follow_each_other(served: Served, tmp_path: 
         running_gateway(served.data.folder, served.valkey.url, node="second", blobs=str(tmp_path)) as other,
         client(other) as second,
     ):
-        from tests.bundles import picture
 
         def route(salt: int) -> str:
             return str(second.predict(picture("red", salt=salt))["route"])
@@ -132,3 +132,22 @@ def test_two_gateways_on_one_folder_follow_each_other(served: Served, tmp_path: 
         eventually(lambda: route(4) == "captured")
         put(served, "/v1/projects/default/sites/default", before.json())
         eventually(lambda: route(5) == "automatic")
+
+
+def test_a_gateway_that_cannot_read_its_documents_defers_and_answers_again(served: Served, tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data")
+    control = data.folder / "control"
+    with (
+        running_gateway(data.folder, served.valkey.url, node="alone", control_stale_s="1.5") as gateway,
+        client(gateway) as http,
+    ):
+
+        def answer(salt: int) -> tuple[str, list[str]]:
+            found = http.predict(picture("red", salt=salt))
+            return found["route"], found["reasons"]
+
+        assert answer(1) == ("automatic", [])
+        control.rename(tmp_path / "elsewhere")
+        eventually(lambda: answer(2) == ("review", ["control_stale"]))
+        (tmp_path / "elsewhere").rename(control)
+        eventually(lambda: answer(3) == ("automatic", []))
