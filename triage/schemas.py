@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model_store.labels import Group, Label
 
@@ -124,6 +124,56 @@ class OutcomeBody(BaseModel):
     site: str
     case: str | None
     final: Final | None
+
+
+class Replay(_Body):
+    """What a webhook is sent again."""
+
+    after: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
+    dead: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> Replay:
+        if self.after is None and not self.dead:
+            raise ValueError("nothing is named; give after, or dead: true")
+        return self
+
+
+class Replayed(BaseModel):
+    from_: dict[str, str] = Field(alias="from")
+    """Stream -> the id after which it is sent again."""
+    letters: int
+
+
+class DeadLetter(_Body):
+    message: str
+    outcome: dict[str, Any]
+    why: str
+    tries: int
+
+
+class LastTry(_Body):
+    at: str
+    says: str
+    taken: bool
+
+
+class Deliveries(_Body):
+    """How a webhook fares."""
+
+    enabled: bool
+    problem: str | None
+    """What keeps this gateway from sending anything: address or secret."""
+    holder: str | None
+    """The gateway that delivers; null for a moment when it changes."""
+    cursor: dict[str, str]
+    """Stream -> everything up to this id is delivered or a dead letter."""
+    last: LastTry | None
+    dead: int
+    redo: int
+    """Dead letters that are being sent again."""
+    letters: list[DeadLetter]
+    """The newest dead ones."""
 
 
 class LeaseRequest(_Body):

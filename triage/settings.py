@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     """How long answered predictions stay readable through GET and outcomes through the stream."""
     max_listeners: Annotated[int, Field(ge=1)] = 4096
     """Programs that listen to outcomes at once."""
+    webhook_hosts: tuple[str, ...] = ()
+    """`host` or `host:port` that webhooks may go to without TLS and at addresses that are not public."""
+    webhook_secrets: Path | None = None
+    """Folder of the secrets that webhooks' documents name as `file:NAME`."""
     suggestions: Annotated[int, Field(ge=0, le=100)] = 5
     trusted_keys: Path | None = None
     """Folder of the public keys (`*.pem`) of whoever may let rules answer."""
@@ -148,6 +152,10 @@ class Settings(BaseSettings):
     @property
     def trusted_folder(self) -> Path:
         return self.trusted_keys or keys.trusted_folder(self.data)
+
+    @property
+    def webhook_secret_folder(self) -> Path:
+        return self.webhook_secrets or self.data / "webhook-secrets"
 
     @property
     def journal_folder(self) -> Path:

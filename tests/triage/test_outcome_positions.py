@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from triage.errors import BadRequest
 from triage.outcomes.position import START, Feed, Position, StreamId, lost
 
-ids = st.builds(StreamId, st.integers(0, 10**14), st.integers(0, 10**6))
+ids = st.builds(StreamId, st.integers(0, 10**14), st.integers(0, 10**6) | st.just(2**64 - 1))
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}(\.automatic)?", fullmatch=True)
 
 
@@ -40,7 +40,7 @@ def test_a_stream_that_is_not_named_begins_at_its_oldest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "1-", "-1", "1-2-3", "a=", "a=b", "a=1=2", "A=1", "a=1,,b=2", "9" * 19]
+    "text", ["", "yesterday", "1-", "-1", "1-2-3", "a=", "a=b", "a=1=2", "A=1", "a=1,,b=2", "9" * 20, "1-٣"]
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="leave it out to begin"):

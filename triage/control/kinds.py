@@ -19,6 +19,7 @@ from triage.access.access_document import AccessDocument
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
 from triage.control.switch_document import SwitchDocument
+from triage.control.webhook_document import WebhookDocument
 from triage.reviewing.person_document import PersonDocument
 from triage.reviewing.queue_document import QueueDocument
 
@@ -64,6 +65,7 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
         Kind("queue", "queues", QueueDocument, "queues.read", "queues.manage"),
         Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
+        Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )
 }

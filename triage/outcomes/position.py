@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from triage.errors import BadRequest
 
-_ID = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
+_ID = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(\.automatic)?")
 AUTOMATIC = ".automatic"
+_LARGEST = 2**64 - 1
 
 
 class StreamId(NamedTuple):
@@ -30,13 +31,14 @@ class StreamId(NamedTuple):
     def parse(cls, text: str) -> StreamId:
         """Raises ValueError for anything that is no id."""
         found = _ID.fullmatch(text)
-        if found is None:
+        ms, n = (int(found[1]), int(found[2] or 0)) if found else (_LARGEST + 1, 0)
+        if max(ms, n) > _LARGEST:
             raise ValueError(f"{text!r} is no id of a stream")
-        return cls(int(found[1]), int(found[2] or 0))
+        return cls(ms, n)
 
     def before(self) -> StreamId:
         """The largest id that is smaller."""
-        return StreamId(self.ms, self.n - 1) if self.n else StreamId(max(self.ms - 1, 0), 2**64 - 1)
+        return StreamId(self.ms, self.n - 1) if self.n else StreamId(max(self.ms - 1, 0), _LARGEST)
 
 
 START = StreamId(0, 0)

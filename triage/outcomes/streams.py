@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from triage.index.reviews import RedisReviews, key
+from triage.index.reviews import RedisReviews
+from triage.index.scripts import key
 from triage.outcomes.position import START, Feed, StreamId
 
 

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from prometheus_client import Gauge
 from starlette.types import Receive, Scope, Send
 
 from triage.errors import BadRequest, Busy, NotFound
@@ -29,21 +30,24 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[bytes], first: bytes, hub: Hub) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], first: bytes, hub: Hub, gauge: Gauge) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._frames = frames
         self._first = first
         self._hub = hub
+        self._gauge = gauge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left = asyncio.create_task(_left(receive))
         told = asyncio.create_task(self._tell(send))
         self._hub.listening += 1
+        self._gauge.inc()
         try:
             await asyncio.wait((left, told), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hub.listening -= 1
+            self._gauge.dec()
             for task in (left, told):
                 task.cancel()
             await asyncio.gather(left, told, return_exceptions=True)
@@ -110,7 +114,7 @@ async def outcomes(
     )
     listening = Listening(parts.hub, asked, parts.settings.retention_s)
     frames = listening.frames()
-    return EventStream(frames, await anext(frames), parts.hub)
+    return EventStream(frames, await anext(frames), parts.hub, parts.metrics.listeners)
 
 
 async def _known(parts: Parts, queue: str) -> None:
