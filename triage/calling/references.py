@@ -16,17 +16,23 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from obstore.exceptions import BaseError
+
 from triage.errors import Forbidden, Invalid, NotFound, SettingsError, TooLarge, Unavailable
+from triage.store.bucket import store_at
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SCHEMES = ("s3", "gs", "az", "file")
 _SEGMENT = re.compile(r"[^/\\%?#\x00-\x1f\x7f]+")
 _SHA256 = re.compile(r"(sha256:)?([0-9a-f]{64})")
 _CHUNK = 2**20
+_TIMEOUT = _PATIENCE = timedelta(seconds=10)
+"""A caller waits, and can send it again."""
 Hold = Callable[[int], None]
 """Told how many bytes will be held; raises Busy when there is no room."""
 
@@ -157,17 +163,12 @@ class Bucket:
     """A prefix of an object store. Credentials and endpoint are the environment's (`AWS_*`, `GOOGLE_*`, `AZURE_*`)."""
 
     def __init__(self, name: str, url: str) -> None:
-        from obstore.exceptions import BaseError
-        from obstore.store import from_url
-
         try:
-            self._store: Any = from_url(url, client_options={"allow_http": True, "timeout": "30s"})
-        except (BaseError, ValueError) as error:
+            self._store = store_at(url, _TIMEOUT, _PATIENCE)
+        except ValueError as error:
             raise SettingsError(f"references: {name} = {url!r}: {error}") from None
 
     async def read(self, key: str, limit: int, hold: Hold, uri: str) -> bytes:
-        from obstore.exceptions import BaseError
-
         try:
             found = await self._store.get_async(key)
             size = int(found.meta["size"])
