@@ -23,9 +23,9 @@ class Room:
         self.requests += count
         return Place(self, count)
 
-    def take(self, size: int) -> None:
-        """Raises Busy. A body that is alone is taken however large it is: its own limit is another."""
-        if self.bytes and self.bytes + size > self._most_bytes:
+    def take(self, size: int, own: int) -> None:
+        """Raises Busy. A body that is alone, whose `own` bytes are all there are, may grow: its limit is another."""
+        if self.bytes > own and self.bytes + size > self._most_bytes:
             raise Busy(f"bodies of {self.bytes:,} bytes are in flight; send this one again in a moment")
         self.bytes += size
 
@@ -45,12 +45,8 @@ class Place:
     def hold(self, size: int) -> None:
         """Holds `size` bytes in all from now on, if that is more than before. Raises Busy."""
         if size > self._held:
-            more, self._held = size - self._held, size
-            try:
-                self._room.take(more)
-            except Busy:
-                self._held -= more
-                raise
+            self._room.take(size - self._held, self._held)
+            self._held = size
 
     def more(self, count: int) -> None:
         """Room for `count` predictions more. Raises Busy."""
