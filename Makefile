@@ -69,6 +69,9 @@ bench-certify: $(DEV) ## whether certificates keep their promise, for how long, 
 bench-faults: $(DEV) ## parts that die, hang, lie or run full, under load; prints what everybody saw and what was lost
 	$(BIN)/python -m tests.faults $(ARGS)
 
+bench-service: $(DEV) ## the service's speed and memory: gateway, journal, queue, recovery; prints the table
+	$(BIN)/python -m tests.benchmarks.service $(ARGS)
+
 images: ## container images of every part (TAG=0.1.0 for the gpu overlay; DOCKER=podman works too)
 	$(DOCKER) build -f k8s/images/gateway/Dockerfile -t secondreader-gateway:$(TAG) .
 	$(DOCKER) build -f k8s/images/classifier/Dockerfile -t secondreader-classifier:$(TAG) .

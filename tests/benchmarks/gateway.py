@@ -3,7 +3,9 @@
     python -m tests.benchmarks.gateway
 
 Each pair sends the same images to one and then to the other. Client, gateway, Valkey and TorchServe share the cores, so the
-ratio charges the gateway for every millisecond of processor it takes from the model.
+ratio charges the gateway for every millisecond of processor it takes from the model. On a machine that others use too, the
+rates say who was given the cores, and only `processor_ratio` can be read: what an image costs directly over what it costs
+through the gateway, in processor time of all parts, client included.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import json
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -29,8 +32,8 @@ SECONDS = 6.0
 WARM_UP_SECONDS = 3.0
 CLIENTS = (1, 8, 16)
 IMAGES = 64
-TARGET_RATIO = 0.75
-TARGET_ADDED_MS = 4.0
+TARGET_RATIO = 0.80
+TARGET_ADDED_MS = 3.0
 
 
 def measure(bundle: Bundle, pairs: int, seconds: float) -> dict[str, object]:
@@ -49,7 +52,7 @@ def measure(bundle: Bundle, pairs: int, seconds: float) -> dict[str, object]:
             asyncio.run(served(through, images, WARM_UP_SECONDS, max(CLIENTS)))
             processes = {"gateway": gateway.process.pid, "valkey": valkey.process.pid}
             for clients in CLIENTS:
-                rows[str(clients)] = _pairs(server.url, through, images, pairs, seconds, clients, processes)
+                rows[str(clients)] = _pairs(server, through, images, pairs, seconds, clients, processes)
         finally:
             gateway.process.stop()
             valkey.process.stop()
@@ -57,21 +60,28 @@ def measure(bundle: Bundle, pairs: int, seconds: float) -> dict[str, object]:
 
 
 def _pairs(
-    direct: str, through: str, images: list[bytes], pairs: int, seconds: float, clients: int, processes: dict[str, int]
-) -> dict[str, object]:
+    server: TorchServe, through: str, images: list[bytes], pairs: int, seconds: float, clients: int,
+    processes: dict[str, int],
+) -> dict[str, object]:  # fmt: skip
     rates: dict[str, list[float]] = {"direct": [], "gateway": []}
     medians: dict[str, list[float]] = {"direct": [], "gateway": []}
+    costs: dict[str, list[float]] = {"direct": [], "gateway": []}
     spent, answered = dict.fromkeys(processes, 0.0), 0
     for _ in range(pairs):
-        for name, url in (("direct", direct), ("gateway", through)):
-            before = {part: _processor_seconds(pid) for part, pid in processes.items()}
+        for name, url in (("direct", server.url), ("gateway", through)):
+            before = {part: processor_seconds(pid) for part, pid in processes.items()}
+            rest = server.processor_seconds() + time.process_time()
             took = asyncio.run(served(url, images, seconds, clients))
             rates[name].append(len(took) / seconds)
             medians[name].append(1e3 * statistics.median(took))
+            cost = server.processor_seconds() + time.process_time() - rest
             if name == "gateway":
                 answered += len(took)
                 for part, pid in processes.items():
-                    spent[part] += _processor_seconds(pid) - before[part]
+                    used = processor_seconds(pid) - before[part]
+                    spent[part] += used
+                    cost += used
+            costs[name].append(1e3 * cost / len(took))
     ratios = [ours / theirs for ours, theirs in zip(rates["gateway"], rates["direct"], strict=True)]
     added = [ours - theirs for ours, theirs in zip(medians["gateway"], medians["direct"], strict=True)]
     return {
@@ -79,13 +89,16 @@ def _pairs(
         "gateway_images_per_s": round(statistics.median(rates["gateway"]), 1),
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
+        "processor_ratio": round(statistics.median(costs["direct"]) / statistics.median(costs["gateway"]), 3),
+        "direct_processor_ms": round(statistics.median(costs["direct"]), 2),
         "direct_p50_ms": round(statistics.median(medians["direct"]), 2),
         "added_p50_ms": round(statistics.median(added), 2),
         **{f"{part}_processor_ms": round(1e3 * seconds / answered, 3) for part, seconds in spent.items()},
     }
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 

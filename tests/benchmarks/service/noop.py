@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from embedded.declare import go_live
 from embedded.ports import free_ports
@@ -29,6 +28,7 @@ from embedded.stack import Gateway, Valkey
 from model_store.bundle import Bundle
 from model_store.prediction import Prediction, encode
 from tests.benchmarks import networks
+from tests.benchmarks.gateway import processor_seconds
 from tests.benchmarks.service import load
 from tests.benchmarks.serving import environment
 
@@ -114,12 +114,6 @@ def _pin(pid: int, cores: set[int]) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def processor_seconds(pid: int) -> float:
-    """User and system time of a process."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
 
 
 def run(data: Path = Path("build/bench"), rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
