@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from model_store import VERSION
+from triage import tracing
 from triage.access import opening
 from triage.answering import Answering
+from triage.archive.adopting import Adopting
 from triage.archive.background import Archiving, newest_archived
 from triage.archive.past import ArchivedPast
 from triage.auditing.auditor import Auditor
@@ -46,7 +48,7 @@ from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.reviewing.verdicts import Terms
 from triage.routes import cases as case_routes
-from triage.routes import control, documents, keys, monitoring, operations, predictions, reviewing, v2
+from triage.routes import control, documents, keys, monitoring, operations, predictions, queues, reviewing, v2
 from triage.routes import outcomes as outcome_routes
 from triage.routes import webhooks as webhook_routes
 from triage.routes.bounded import Bounded
@@ -77,6 +79,8 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if (last_spans := tracing.install()) is not None:
+                stack.push_async_callback(asyncio.to_thread, last_spans)
             try:
                 app.state.parts = await _start(settings, counted, stack)
             except SettingsError as error:
@@ -91,6 +95,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         predictions.router,
         v2.router,
         case_routes.router,
+        queues.router,
         reviewing.router,
         outcome_routes.router,
         webhook_routes.router,
@@ -180,6 +185,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         lambda: recorder.indexed,
         metrics,
     )
+    adopting = Adopting(
+        settings.journal_folder, settings.node, settings.log_place, index, reviews, archiving
+    )  # fmt: skip
     # What is left of the index is served while the rest is made; a moment is enough for most starts to begin whole.
     catching_up = asyncio.create_task(_forever(recorder.step, 0.25))
     stack.push_async_callback(_ended, catching_up)
@@ -233,6 +241,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         (hub.step, 0.1),
         (webhooks.step, 0.5),
         (archiving.step, 2.0),
+        (adopting.step, 15.0),
     ):
         task = asyncio.create_task(_forever(step, seconds))
         stack.push_async_callback(_ended, task)

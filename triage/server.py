@@ -63,7 +63,6 @@ def run(settings: Settings) -> None:
     )  # fmt: skip
     # A refusal to start is the user's to mend: it is raised below, and its traceback is nobody's.
     logging.getLogger("uvicorn.error").addFilter(lambda record: getattr(app.state, "refused", None) is None)
-    ended = tracing.install()
     try:
         _Server(config).run()
     except SystemExit:
@@ -71,9 +70,6 @@ def run(settings: Settings) -> None:
         if refused is not None:
             raise refused from None
         raise
-    finally:
-        if ended is not None:
-            ended()  # what is not sent yet
 
 
 class _Server(uvicorn.Server):

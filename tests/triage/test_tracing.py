@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedded.stack import Valkey
 from tests.bundles import picture
-from tests.services import Data
+from tests.services import Data, raw, running_gateway
 from tests.triage.gateway_parts import Wired
 from triage import tracing
 from triage.intake import Request
@@ -105,3 +108,49 @@ def test_where_the_extra_is_missing_the_gateway_runs_without_spans(data: Data) -
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert told.stdout.split() == ["None", "False"]
+
+
+def test_a_gateway_sends_its_spans_before_it_ends(
+    data: Data, valkey: Valkey, redis: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver of OTLP over HTTP that keeps what it is sent; names stand in it as they are."""
+    sent: list[tuple[str, bytes]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        monkeypatch.setenv(tracing.ENDPOINT, f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with running_gateway(data.folder, valkey.url, node="traced") as gateway, raw(gateway) as http:
+            made = http.post(
+                "/v1/predictions", content=picture("red"), headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+            )
+            assert made.status_code == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(30)
+    assert {path for path, _ in sent} == {"/v1/traces"}
+    body = b"".join(each for _, each in sent)
+    for name in (
+        b"POST /v1/predictions",
+        b"receive",
+        b"classify",
+        b"decide",
+        b"secondreader",
+        made.json()["id"].encode(),
+    ):
+        assert name in body
+    assert bytes.fromhex("a" * 32) in body
