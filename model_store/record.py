@@ -119,6 +119,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="predictio
     """How it came; what is backfilled is kept out of live monitors."""
     release: Literal["champion", "canary"] = "champion"
     """Whose model and rules answered."""
+    tell: bool = False
+    """Listeners are told of an automatic answer, which its caller has as the reply."""
 
     def probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """`[C]` float32, empty when no model answered."""
@@ -298,7 +300,7 @@ def arrow_schema(table: str) -> Any:
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
         "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
-        "gold": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "bonus_s": pa.float64(), "agreed": pa.map_(text, text),
+        "gold": pa.bool_(), "tell": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "bonus_s": pa.float64(), "agreed": pa.map_(text, text),
         "earlier": pa.list_(pa.struct([
             ("verdict", text), ("reviewer", text), ("outcome", text), ("answers", pa.map_(text, text)), ("note", text),
             ("new_label", text),

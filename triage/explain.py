@@ -76,7 +76,7 @@ def explain(
         sampled = drawing.sampled(table, record.probabilities()[None], np.array([record.typicality], np.float32))
         chance = drawing.chance(
             drawing.kept(record), again, routing.route, elsewise.route, drawing.claims(table, outcome),
-            drawing.claims(table, free), sampled,
+            drawing.claims(table, free), sampled, record.origin,
         )  # fmt: skip
     else:
         routing = policy.route(again, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())

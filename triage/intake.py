@@ -259,6 +259,7 @@ def decided(
         drawing.claims(site.table, outcome),
         drawing.claims(site.table, free),
         sampled,
+        record.origin,
     )
     if chance:
         snapshot = msgspec.structs.replace(snapshot, audit=chance)
@@ -272,6 +273,7 @@ def decided(
         embedding=scores.embedding.astype("<f2").tobytes(), fires=fires,
         timings_ms={"decode": scores.decode_ms, "run": scores.run_ms},
         absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
+        tell=site.document.tell_automatic and routing.route == "automatic",
     )  # fmt: skip
 
 

@@ -61,5 +61,7 @@ class SiteDocument(BaseModel):
     """Labels, or `absent:LABEL` where only the absence is meant."""
     always_review: tuple[str, ...] = ()
     audit: AuditPolicy = AuditPolicy()
+    tell_automatic: bool = False
+    """Listeners and webhooks that ask for it hear of the model's own answers too."""
     cases: CasePolicy | None = None
     """Images that name a case are decided together; without it each by itself."""

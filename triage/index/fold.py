@@ -21,6 +21,7 @@ from triage.answers import Told
 from triage.control.catalog import Catalog
 from triage.index.audit_fold import AuditIndex
 from triage.index import item_events
+from triage.index.automatic import tell_automatic
 from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
 from triage.index.truths import put_truth
@@ -95,7 +96,10 @@ class Index:
             )
             return
         if not _withdraws(record):
-            await self._put_view(record, told)
+            if record.tell:
+                await asyncio.gather(self._put_view(record, told), tell_automatic(self._reviews, record))
+            else:
+                await self._put_view(record, told)
         if told.item.purpose == "audit":
             await self._reviews.enqueue(queue_of(record.project), told.item, _place(told.item))
 

@@ -12,7 +12,7 @@ from triage.ids import derived_id
 from triage.outcomes.hub import Hub, in_order
 from triage.outcomes.ledger import Ledger, Letter, Name
 from triage.outcomes.listening import Wanted
-from triage.outcomes.position import START, Feed, StreamId, lost
+from triage.outcomes.position import ANY_TIME, START, Feed, StreamId, lost
 from triage.outcomes.sending import Sender, Sent
 from triage.outcomes.streams import Ends, Entry
 from triage.outcomes.window import Message, Window
@@ -117,7 +117,8 @@ class Delivery:
             self._take(entry, since_s)
 
     async def _begin(self, feed: Feed, at: StreamId, ends: Ends) -> StreamId:
-        again = lost(at, ends.first, ends.last, int(1e3 * time.time()) - self._horizon_ms)
+        horizon = ANY_TIME if feed.automatic else int(1e3 * time.time()) - self._horizon_ms
+        again = lost(at, ends.first, ends.last, horizon)
         if again is None:
             return at
         if at <= ends.last:  # and not set back with Redis, which loses nothing: all of it is sent again

@@ -17,7 +17,7 @@ import msgspec
 
 from triage.errors import IndexAway
 from triage.outcomes.hub import Hub, in_order
-from triage.outcomes.position import START, Feed, Position, lost
+from triage.outcomes.position import ANY_TIME, START, Feed, Position, lost
 from triage.outcomes.streams import Entry
 
 HEARTBEAT_S = 10.0
@@ -132,7 +132,7 @@ class Listening:
         told = []
         for feed, ends in zip(check, await self._hub.streams.ends(check) if check else [], strict=True):
             at = self._position.of(feed)
-            horizon = int(1e3 * time.time()) - self._horizon_ms
+            horizon = ANY_TIME if feed.automatic else int(1e3 * time.time()) - self._horizon_ms
             if only_new:
                 self._position.move(feed, ends.last)
                 continue

@@ -42,6 +42,8 @@ class StreamId(NamedTuple):
 
 
 START = StreamId(0, 0)
+ANY_TIME = _LARGEST
+"""Horizon of a stream that is trimmed by number: of any age something may be gone."""
 
 
 class Feed(NamedTuple):

@@ -33,9 +33,12 @@ def chance(
     made: Collection[str],
     made_unsuspended: Collection[str],
     sampled: dict[str, float],
+    origin: str = "http",
 ) -> dict[str, float]:
     """Claim -> probability. `made` are the claims under the suspensions, `made_unsuspended` those without them, as `claims`
     gives them, `sampled` as `sampled` does; `unsuspended` is the route of `policy.without_suspensions`."""
+    if origin == "backfill":  # of another time: what is drawn now must speak for what comes now
+        return {}
     if policy.out_of_scope or policy.control_stale or policy.mode == "capture" or policy.case == "open":
         return {}
     found = {claim: chances.of(claim) for claim in made} if route == "automatic" else {}

@@ -17,6 +17,10 @@ from triage.reviewing.item import REVIEW, Item, Purpose, name_of, queue_of, scor
 from triage.reviewing.queue_document import QueueDocument, Rule
 
 
+BEHIND_S = 7 * 86_400.0
+"""What is backfilled comes after what came since, for a week."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What rules look at."""
@@ -72,7 +76,7 @@ def routed(record: PredictionRecord, documents: Mapping[str, QueueDocument]) -> 
         name = name_of(record.queue) if record.queue else route(documents, asked(record))
         return msgspec.structs.replace(
             record, queue=record.queue or queue_of(record.project, name or REVIEW),
-            bonus_s=bonus_s(documents.get(name or REVIEW), record.reasons),
+            bonus_s=bonus_s(documents.get(name or REVIEW), record.reasons) - (BEHIND_S if record.origin == "backfill" else 0),
         )  # fmt: skip
     if record.drawn:
         return msgspec.structs.replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -69,6 +69,7 @@ def _parameters() -> list[dict[str, Any]]:
     headers = {
         "Idempotency-Key": "The same key and request give the same prediction, however often it is sent.",
         "Prefer": "`wait=SECONDS`: after that time a person is asked instead of the model.",
+        "Secondreader-Origin": "`backfill`: images from before; they give way to live ones and are kept out of audits.",
         "traceparent": "W3C Trace Context.",
     }
     return query + [
@@ -111,9 +112,13 @@ async def predict(request: Request) -> Response:
 
     try:
         seconds = wait_s(request.headers.get("prefer"))
+        backfill = request.headers.get("secondreader-origin") == "backfill"
+        if backfill:
+            parts.calls.room.yields()
         with parts.calls.room.enter() as place:
             image, about = await image_of(request, who, place, admit)
-            made = await answered(parts, who, image, about, key=key, wait_s=seconds)
+            origin: Literal["http", "backfill"] = "backfill" if backfill else "http"
+            made = await answered(parts, who, image, about, key=key, wait_s=seconds, origin=origin)
     except REFUSED as error:
         refusal = tracing.prediction.get() or new_id()
         tracing.about(refusal)

@@ -43,7 +43,7 @@ def check_place(parts: Parts, who: Principal, project: str, site: str) -> None:
 
 async def answered(
     parts: Parts, who: Principal, image: bytes, about: About, *,
-    key: str | None = None, wait_s: float | None = None, origin: Literal["http", "v2"] = "http",
+    key: str | None = None, wait_s: float | None = None, origin: Literal["http", "v2", "backfill"] = "http",
 ) -> Answered:  # fmt: skip
     """What becomes of one image. `key` makes it idempotent; the model is waited for `wait_s` at most.
 
