@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord
-from triage.control.kinds import KINDS, shown_text
+from triage.control.kinds import text_of
 from triage.control.opened_site import Site
 from triage.control.site_document import SiteDocument
 from triage.control.sites import Control
@@ -51,7 +51,7 @@ class Changes:
     ) -> str:
         """Puts a document of a kind; its etag."""
         await asyncio.to_thread(self._control.check, kind, project, name, if_match)
-        said = _Said(kind, project, name, actor, shown_text(KINDS[kind], model), if_match)
+        said = _Said(kind, project, name, actor, text_of(model).decode(), if_match)
         return await self._in_order(
             said, lambda: self._control.keep(kind, project, name, model, if_match), lambda etag: etag
         )

@@ -155,7 +155,7 @@ def test_words_of_yaml_are_words_and_json_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("kind: switch\nspec: {answering: false, reason: no}\n---\n---\n")
     (found,) = read([path])
-    assert found.body() == {"answering": False, "reason": "no"}
+    assert found.shown() == {"answering": False, "reason": "no"}
     other = tmp_path / "a.json"
     other.write_text(json.dumps([{"kind": "switch", "project": "p", "spec": {"answering": True}}]))
     assert [each.told for each in read([other])] == ["project_switch p"]

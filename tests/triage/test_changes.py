@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict
 
-from model_store.errors import DocumentError, ModelStoreError
+from model_store.errors import ModelStoreError
 from model_store.record import EventRecord
 from tests.triage.gateway_parts import Wired
 from triage.changes import Changes
-from triage.control import kinds
-from triage.control.kinds import KINDS, Kind, hidden, revealed, shown
 from triage.control.switch_document import SwitchDocument
 from triage.errors import JournalBroken, PreconditionFailed, Unavailable
 from triage.store.documents import LocalDocuments
@@ -94,36 +90,3 @@ async def test_what_is_refused_was_never_begun(gateway: Wired) -> None:
     with pytest.raises(PreconditionFailed):
         await changes.drop("switch", None, "", '"stale"', "ada")
     assert told(gateway, "site") == told(gateway, "switch") == []
-
-
-class _Hook(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    url: str
-    secret: str = ""
-
-
-HOOK = Kind("hook", "hooks", _Hook, "sites.read", "sites.manage", hidden=("secret",))
-
-
-async def test_a_hidden_field_is_stored_and_told_to_nobody(gateway: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "hook", HOOK)
-    monkeypatch.setitem(kinds._FOLDERS, (True, False, "hooks"), "hook")
-    hook = _Hook(url="https://a", secret="a long secret")
-    await Changes(gateway.control, gateway.recorder).keep("hook", "default", "one", hook, None, "ada")
-    assert all("a long secret" not in str(event) for event in told(gateway, "hook"))
-    stored = json.loads(gateway.control.documents.read("projects/default/hooks/one.json")[0])
-    assert stored["secret"] == "a long secret"
-    assert gateway.control.of("hook", "default") == {"one": hook}
-
-
-def test_what_was_hidden_comes_back_as_what_it_stood_for() -> None:
-    hook = _Hook(url="https://a", secret="a long secret")
-    seen = shown(HOOK, hook)
-    assert seen == {"url": "https://a", "secret": hidden("a long secret")}
-    assert revealed(HOOK, _Hook.model_validate({**seen, "url": "https://b"}), hook) == _Hook(
-        url="https://b", secret="a long secret"
-    )
-    for stands in (None, _Hook(url="https://a", secret="another")):
-        with pytest.raises(DocumentError, match="send the secret itself"):
-            revealed(HOOK, _Hook.model_validate(seen), stands)
-    assert shown(HOOK, _Hook(url="https://a")) == {"url": "https://a"}

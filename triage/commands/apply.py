@@ -65,7 +65,7 @@ def apply(files: tuple[Path, ...], url: str, key: str | None, as_json: bool) -> 
             did = "unchanged" if not found.differs else "made" if found.stands is None else "changed"
             if found.differs:
                 try:
-                    etag = service.put(each.path, each.body(), found.etag)
+                    etag = service.put(each.path, each.shown(), found.etag)
                 except Refused as error:
                     did, refused, failed = "refused", str(error), True
             done.append({"kind": each.kind.name, "project": each.project, "name": each.name, "did": did, "etag": etag})

@@ -51,18 +51,13 @@ class Declared:
         """Of its route."""
         return "/v1/" + self.kind.path(self.project, self.name).removesuffix(".json")
 
-    def body(self) -> dict[str, Any]:
-        """What is sent, secrets among it."""
-        return self.model.model_dump(mode="json", exclude_defaults=True)
-
     def shown(self) -> dict[str, Any]:
-        """What may be printed."""
-        return shown(self.kind, self.model)
+        return shown(self.model)
 
     def as_shown(self, served: dict[str, Any]) -> dict[str, Any]:
         """What a service told of the same document, in the same form. Raises DocumentError for what nobody here reads."""
         try:
-            return shown(self.kind, self.kind.model.model_validate_json(json.dumps(served)))
+            return shown(self.kind.model.model_validate_json(json.dumps(served)))
         except ValidationError as error:
             raise document_error(f"{self.told} of the service, which may be newer than this program", error) from None
 

@@ -1,31 +1,33 @@
 """Every kind of control document, as one table: where it lies, what it says, who may change it.
 
 Routes, `apply`, `diff` and the poll iterate it. The site and its standing are opened and checked by more than their model
-(sites.py); every other kind is what its model says.
+(sites.py); every other kind is what its model says. Documents are shown and journaled: a secret is in none of them, only its
+name or its digest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from model_store.errors import DocumentError
 from triage.access.access_document import AccessDocument
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
+from triage.control.hold_document import HoldDocument
+from triage.control.retention_document import RetentionDocument
 from triage.control.switch_document import SwitchDocument
 from triage.control.webhook_document import WebhookDocument
+from triage.promise.releases import CANARY
 from triage.reviewing.person_document import PersonDocument
 from triage.reviewing.queue_document import QueueDocument
 
 Model = TypeVar("Model", bound=BaseModel, covariant=True)
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_WATCHED = NAME.removesuffix("$") + rf"({re.escape(CANARY)})?$"
 """Of projects, sites and most documents: it stands in paths, lease tokens and Redis keys."""
 PERSON = r"^[a-z0-9][a-z0-9_.@+-]{0,127}$"
 """Of documents about people, who are often known by an address."""
@@ -46,8 +48,6 @@ class Kind(Generic[Model]):
     """There is one, which has no name of its own: `<folder>.json`."""
     names: str = NAME
     """What its documents may be called."""
-    hidden: tuple[str, ...] = ()
-    """Fields of its model that are told to nobody, as secrets are: replies and journal hold a short digest in their place."""
     routed: bool = True
     """False: it is read and changed through routes of its own, and not by `apply`."""
 
@@ -65,6 +65,8 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
         Kind("queue", "queues", QueueDocument, "queues.read", "queues.manage"),
         Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
+        Kind("hold", "holds", HoldDocument, "log.read", "sites.manage"),
+        Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage"),
         Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )
@@ -79,7 +81,6 @@ class Place(NamedTuple):
     name: str
 
 
-_HIDDEN = re.compile(r"hidden:[0-9a-f]{12}")
 _FOLDERS: dict[tuple[bool, bool, str], str] = {
     (True, False, "sites"): "site",
     (True, False, "standing"): "standing",
@@ -107,49 +108,19 @@ def place_of(path: str) -> Place | None:
 
 def misnamed(place: Place) -> bool:
     """Whether a project or a document has a name that none can have."""
-    names = KINDS[place.kind].names if place.kind in KINDS else NAME
+    names = KINDS[place.kind].names if place.kind in KINDS else _WATCHED if place.kind == "standing" else NAME
     single = place.kind in KINDS and KINDS[place.kind].single
     return bool(place.project is not None and not re.fullmatch(NAME, place.project)) or not (
         single or re.fullmatch(names, place.name)
     )
 
 
-def shown(kind: Kind[Any], model: BaseModel) -> dict[str, Any]:
-    """A document as it may be told, for JSON. A hidden field reads `hidden:<12 hexadecimal digits>`, so that whoever knows the
-    secret can tell whether it is this one."""
+def shown(model: BaseModel) -> dict[str, Any]:
+    """A document as it is told, for JSON: only what is not the default."""
     told: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
-    for field in kind.hidden:
-        if told.get(field) is not None:
-            told[field] = hidden(str(told[field]))
     return told
 
 
-def hidden(secret: str) -> str:
-    return secret if _HIDDEN.fullmatch(secret) else f"hidden:{hashlib.sha256(secret.encode()).hexdigest()[:12]}"
-
-
-def shown_text(kind: Kind[Any], model: BaseModel) -> str:
-    """The same as text. Without hidden fields it is what stands in the store, byte for byte."""
-    return json.dumps(shown(kind, model), indent=1) if kind.hidden else text_of(model).decode()
-
-
-def revealed(kind: Kind[Any], given: BaseModel, stands: BaseModel | None) -> BaseModel:
-    """A document that was read, changed and sent back: what was hidden in it is what it stood for.
-
-    Raises DocumentError where it stood for something else.
-    """
-    known = {}
-    for field in kind.hidden:
-        value, before = getattr(given, field), getattr(stands, field, None)
-        if isinstance(value, str) and _HIDDEN.fullmatch(value):
-            if not isinstance(before, str) or hidden(before) != value:
-                raise DocumentError(
-                    f"{kind.name}: {field} = {value}: this stands for another secret; send the secret itself"
-                )
-            known[field] = before
-    return given.model_copy(update=known)
-
-
 def text_of(model: BaseModel) -> bytes:
-    """A document as it is stored: only what is not the default."""
+    """The same as it is stored."""
     return model.model_dump_json(indent=1, exclude_defaults=True).encode()

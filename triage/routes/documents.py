@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from triage.access.principal import Principal
-from triage.control.kinds import KINDS, NAME, Kind, revealed, shown
+from triage.control.kinds import KINDS, NAME, Kind, shown
 from triage.errors import NotFound, PreconditionFailed
 from triage.parts import Parts
 from triage.routes.doors import permits
@@ -52,7 +52,7 @@ def _routes(kind: Kind[Any]) -> APIRouter:
 
     async def show(*, request: Request, project: Any = None, name: Any = "") -> Response:
         found = entry(request.app.state.parts, project, name)
-        return json_reply(shown(kind, found.model), headers={"ETag": found.etag})
+        return json_reply(shown(found.model), headers={"ETag": found.etag})
 
     async def put(
         *, request: Request, body: Any, who: Annotated[Principal, Depends(writes)], project: Any = None, name: Any = "",
@@ -60,10 +60,8 @@ def _routes(kind: Kind[Any]) -> APIRouter:
     ) -> Response:  # fmt: skip
         parts: Parts = request.app.state.parts
         replaced = precondition(if_match, if_none_match)
-        stands = parts.control.entry(kind.name, project, name)
-        model = revealed(kind, body, stands.model if stands else None)
-        etag = await parts.changes.keep(kind.name, project, name, model, replaced, who.subject)
-        return json_reply(shown(kind, model), headers={"ETag": etag})
+        etag = await parts.changes.keep(kind.name, project, name, body, replaced, who.subject)
+        return json_reply(shown(body), headers={"ETag": etag})
 
     async def remove(
         *, request: Request, who: Annotated[Principal, Depends(writes)], project: Any = None, name: Any = "",
@@ -80,7 +78,7 @@ def _routes(kind: Kind[Any]) -> APIRouter:
         parts: Parts = request.app.state.parts
         there = sorted(parts.control.of(kind.name, project))
         found = [(name, parts.control.entry(kind.name, project, name)) for name in there]
-        told = [{"name": name, "etag": each.etag, "document": shown(kind, each.model)} for name, each in found if each]
+        told = [{"name": name, "etag": each.etag, "document": shown(each.model)} for name, each in found if each]
         return json_reply({"documents": told})
 
     for function in (show, put, remove, names):
