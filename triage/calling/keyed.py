@@ -83,10 +83,16 @@ class Keyed:
 
         async def first_here() -> bytes:
             nonlocal again
-            prediction_id = keyed_id(subject, key, fingerprint)
-            found = await self._found(f"sr:key:{slot}", fingerprint, prediction_id)
+            prediction_id, name = keyed_id(subject, key, fingerprint), f"sr:key:{slot}"
+            found = await self._found(name, fingerprint, prediction_id)
             again = found is not None
-            return found or await predict(prediction_id)
+            if found is not None:
+                return found
+            try:
+                return await predict(prediction_id)
+            except BaseException:
+                await self._free(name, fingerprint)
+                raise
 
         task = asyncio.create_task(first_here())
         self._recent[slot] = _Recent(fingerprint, task)
@@ -105,18 +111,27 @@ class Keyed:
         """What any gateway answered to this, None when none did. Raises Invalid when the key stands for another request."""
         deadline = time.monotonic() + _PATIENCE_S
         try:
-            new, stands = await self._reviews.run(("SET", name, fingerprint, "NX", "EX", self._ttl_s), ("GET", name))
-            if stands is not None and stands.decode() != fingerprint:
-                raise _other()
             while True:
+                new, stands = await self._reviews.run(
+                    ("SET", name, fingerprint, "NX", "EX", self._ttl_s), ("GET", name)
+                )
+                if stands is not None and stands.decode() != fingerprint:
+                    raise _other()
                 with contextlib.suppress(NotFound):
                     view, final, _ = await self._reviews.view(prediction_id)
                     return first_reply(view, final)
                 if new or time.monotonic() > deadline:
                     return None
-                await asyncio.sleep(_POLL_S)  # another gateway is at it
+                await asyncio.sleep(_POLL_S)  # another gateway is at it, or was refused and leaves the key free
         except IndexAway:
             return None
+
+    async def _free(self, name: str, fingerprint: str) -> None:
+        """Of a request that came to nothing the key stands for nothing: whoever waits for it goes on."""
+        with contextlib.suppress(IndexAway):
+            (stands,) = await self._reviews.run(("GET", name))
+            if stands == fingerprint.encode():
+                await self._reviews.run(("DEL", name))
 
 
 def first_reply(view: bytes, final: bytes | None) -> bytes:

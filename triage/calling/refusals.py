@@ -25,6 +25,8 @@ _CODES: dict[type[TriageError], str] = {
 }
 REFUSED = tuple(_CODES)
 _A_SECOND, _AT_ONCE = 20.0, 100.0
+_NAME, _TEXT = 64, 255
+"""Characters that are kept of what nobody has checked."""
 
 
 class Refusals:
@@ -49,10 +51,10 @@ class Refusals:
         reference = said.get("key")
         await self._recorder.record(
             EventRecord(
-                id=refusal_id, name="refused", project=said.get("project") or "default", site=said.get("site"),
-                subject=said.get("case") or "", actor=caller,
+                id=refusal_id, name="refused", project=(said.get("project") or "default")[:_NAME],
+                site=(said.get("site") or "")[:_NAME] or None, subject=(said.get("case") or "")[:_TEXT], actor=caller,
                 detail={
-                    "code": code, "why": str(error), **({"key": reference} if reference else {}),
+                    "code": code, "why": str(error), **({"key": reference[:_TEXT]} if reference else {}),
                     **({"not_recorded_before": str(skipped)} if skipped else {}),
                 },
                 at=now_us(),

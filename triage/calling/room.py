@@ -26,7 +26,9 @@ class Room:
     def yields(self) -> None:
         """What can wait leaves half of the room to what cannot. Raises Busy."""
         if 2 * self.requests >= self._most:
-            raise Busy(f"{self.requests} predictions are in flight, and a backfill gives way; send this one again later")
+            raise Busy(
+                f"{self.requests} predictions are in flight, and a backfill gives way; send this one again later"
+            )
 
     def take(self, size: int, own: int) -> None:
         """Raises Busy. A body that is alone, whose `own` bytes are all there are, may grow: its limit is another."""
