@@ -14,6 +14,7 @@ from PIL import Image
 
 from model_store.record import PredictionRecord
 from tests.bundles import picture
+from tests.services import running_gateway
 from tests.triage.serving import KEY, Served
 from triage.journal.segments import read
 from triage.schemas import PredictionBody, Problem
@@ -142,6 +143,17 @@ def test_one_bad_image_leaves_its_neighbours(served: Served, triton: Any) -> Non
     said = Problem.model_validate_json(texts(result, "decision")[1])
     assert said.status == 415
     assert np.isnan(result.as_numpy("probability")).tolist() == [[False] * 3, [True] * 3, [False] * 3]
+
+
+def test_a_batch_may_have_more_images_than_are_read_at_once(served: Served) -> None:
+    images = encoded(*(picture("red", salt=20 + number) for number in range(40)))
+    with (
+        running_gateway(served.data.folder, served.valkey.url, node="few", max_in_flight="2") as gateway,
+        http.InferenceServerClient(gateway.url.removeprefix("http://")) as client,
+    ):
+        result = client.infer("default", [images])
+    assert texts(result, "labels") == ["red"] * 40
+    assert len(set(texts(result, "id"))) == 40
 
 
 def raised(triton: Any, *inputs: Any, model: str = "default", version: str = "", **more: Any) -> tuple[str, str]:

@@ -122,10 +122,11 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
             limit = MOST_IMAGES * parts.settings.max_body_bytes + _HEAD_BYTES
             body = await read_body(request, min(limit, parts.settings.max_bytes_in_flight), place)
             asked = oip.parse(body, request.headers.get(_LENGTH), parts.settings.max_body_bytes)
-            place.more(len(asked.images) - 1)
+            turns = min(len(asked.images), _AT_ONCE, parts.settings.max_in_flight)
+            place.more(turns - 1)
             known = _about(parts, asked, site)
             seconds = _wait_s(request, asked)
-            made = await _all(parts, who, asked, known, said["key"], seconds)
+            made = await _all(parts, who, asked, known, said["key"], seconds, turns)
             if all(isinstance(each, TriageError | ImageError) for each in made):
                 raise next(each for each in made if isinstance(each, Exception))
             tensors = await asyncio.to_thread(_tensors, made, site)
@@ -174,13 +175,13 @@ def _wait_s(request: Request, asked: Inference) -> float | None:
 
 
 async def _all(
-    parts: Parts, who: Principal, asked: Inference, known: About, key: str | None, seconds: float | None
+    parts: Parts, who: Principal, asked: Inference, known: About, key: str | None, seconds: float | None, turns: int
 ) -> list[Answered | TriageError | ImageError]:
-    """What became of each image; a refusal of one leaves the others."""
-    turns = asyncio.Semaphore(_AT_ONCE)
+    """What became of each image, `turns` at a time; a refusal of one leaves the others."""
+    free = asyncio.Semaphore(turns)
 
     async def one(number: int, image: bytes | Pixels) -> Answered | TriageError | ImageError:
-        async with turns:
+        async with free:
             try:
                 encoded = image if isinstance(image, bytes) else await asyncio.to_thread(_png, image)
                 own = None if key is None else f"{key}#{number}"
