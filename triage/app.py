@@ -62,6 +62,7 @@ from triage.routes.sealed import Sealed
 from triage.routes.traced import Traced
 from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
+from triage.shadowing import Shadowing
 from triage.store.audit_key import audit_key
 from triage.store.opening import open_blobs, open_documents
 from triage.sweeping import Sweeping
@@ -158,7 +159,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     key = audit_key(settings.control_place)
     stale_s = settings.control_stale_s
     cases = RedisCases(reviews, settings.retention_s)
-    intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases)
+    shadowing = Shadowing(classifier, recorder, metrics, key)
+    stack.push_async_callback(shadowing.close)
+    intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases, shadowing)
     casework = Casework(sites, cases, recorder, intake, stale_s, key)
     answering = Answering(sites, reviews, index, recorder, metrics, lambda _: Terms(hold_s=settings.hold_s))
     desk = Desk(sites, reviews, answering, settings.lease_s)
@@ -184,7 +187,11 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         settings.journal_keep_s,
         lambda: recorder.indexed,
         metrics,
-    )
+        house={
+            "blobs": settings.blob_place, "control": settings.control_place, "redis": settings.redis_url,
+            "timeout_s": settings.redis_timeout_s,
+        },
+    )  # fmt: skip
     adopting = Adopting(
         settings.journal_folder, settings.node, settings.log_place, index, reviews, archiving
     )  # fmt: skip

@@ -16,10 +16,11 @@ from model_store.prediction import Prediction
 from model_store.record import CaseState, EventRecord, PredictionRecord
 from triage.control.opened_site import Site
 from triage.control.sites import Control
+from triage.deciding import decided
 from triage.errors import Conflict, NotFound
 from triage.ids import derived_id, now_us
 from triage.index.cases import CLOSED, Case, RedisCases
-from triage.intake import Intake, decided
+from triage.intake import Intake
 from triage.recorder import Recorder
 from triage.reviewing import cases
 from triage.reviewing.item import queue_of
@@ -90,16 +91,16 @@ class Casework:
     def _changed(self, site: Site, case: Case) -> list[PredictionRecord]:
         """The next revision of every image that the case's decision changes."""
         asking = [record for record in case.images if cases.asks(record)]
-        alone = [self._decided(record, site, "together") for record in asking]
+        alone = [self._decided(record, "together") for record in asking]
         with_people = any(record.policy.case == "undecided" for record in asking)
         if with_people or not cases.answers(alone, site.labels):
-            alone = [self._decided(record, site, "undecided") for record in asking]
+            alone = [self._decided(record, "undecided") for record in asking]
         return [after for before, after in zip(asking, alone, strict=True) if _said(before) != _said(after)]
 
-    def _decided(self, record: PredictionRecord, site: Site, case: CaseState) -> PredictionRecord:
+    def _decided(self, record: PredictionRecord, case: CaseState) -> PredictionRecord:
         fresh = msgspec.structs.replace(record, drawn=(), audit_u=None, audit_probability=None)
         after = decided(
-            fresh, site, _scores(record), control_stale=self._control.age > self._stale_s,
+            fresh, self._control.reader_of(record), _scores(record), control_stale=self._control.age > self._stale_s,
             audit_key=self._audit_key, case=case,
         )  # fmt: skip
         # A final goes out through the project's own queue, where callers listen, also when nobody had to be asked.

@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from model_store import VERSION
 from model_store import decode as decoder
-from model_store.decision import decide
 from model_store.errors import ImageError
 from model_store.prediction import Prediction
-from model_store.record import CaseState, EventRecord, PolicySnapshot, PredictionRecord
-from triage import answers, policy, tracing
+from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
+from triage import answers, tracing
 from triage.control.opened_site import Site
 from triage.control.sites import Control
+from triage.deciding import decided
 from triage.errors import ClassifierUnavailable, IndexAway, Invalid, NotFound
 from triage.ids import new_id, now_us
 from triage.index.cases import RedisCases
 from triage.metrics import Metrics, Stage
 from triage.ports import Blobs, Classifier
-from triage.promise import audits, drawing
+from triage.promise.releases import CANARY, chosen
 from triage.recorder import Recorder
 from triage.reviewing.routing import routed
+from triage.shadowing import Shadowing
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Intake:
     def __init__(
         self, control: Control, classifier: Classifier, blobs: Blobs, recorder: Recorder, metrics: Metrics,
         stale_s: float, suggestions: int, audit_key: bytes, cases: RedisCases,
+        shadowing: Shadowing,
     ) -> None:  # fmt: skip
         self._control = control
         self._classifier = classifier
@@ -83,6 +84,7 @@ class Intake:
         self._suggestions = suggestions
         self._audit_key = audit_key
         self._cases = cases
+        self._shadowing = shadowing
 
     async def predict(self, image: bytes, request: Request) -> bytes:
         """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
@@ -90,17 +92,17 @@ class Intake:
 
     async def read(self, image: bytes, request: Request) -> Read:
         """The prediction, recorded. Raises ImageError, NotFound, Invalid, Unavailable."""
-        site = self._control.site(request.project, request.site)
+        prediction_id, received_at = request.prediction_id or new_id(), now_us()
+        site = self._reads(request.project, request.site, prediction_id, request.case)
         if site.document.cases and request.case:
             await self._room(site, request.case, site.document.cases.max_images)
-        prediction_id, received_at = request.prediction_id or new_id(), now_us()
         clock = _Stages(self._metrics)
         try:
             header = decoder.probe(image, site.image)
             sha256 = hashlib.sha256(image).hexdigest()
             clock.mark("receive")
             scores = await self._store_and_classify(
-                f"{site.project}/{site.name}/{sha256}", image, site, request.deadline
+                f"{site.project}/{site.place}/{sha256}", image, site, request.deadline
             )
         except ImageError as error:
             await self._refuse(prediction_id, request, error, received_at)
@@ -108,7 +110,7 @@ class Intake:
         clock.mark("classify")
         record = decided(
             PredictionRecord(
-                id=prediction_id, project=site.project, site=site.name, case=request.case, view=request.view,
+                id=prediction_id, project=site.project, site=site.place, case=request.case, view=request.view,
                 role=request.role, received_at=received_at, sha256=sha256, size=len(image), format=header.format,
                 width=header.width, height=header.height, source=request.source or {}, code=VERSION,
                 route="review", policy=PolicySnapshot(mode=site.mode), caller=request.caller, trace=request.trace,
@@ -123,12 +125,28 @@ class Intake:
         told = answers.told(record, site.labels, site.rules, self._suggestions)
         await self._recorder.record(record, told)
         self.count(record)
+        if site.challenger is not None and site.challenger.how == "shadow":
+            self._shadowing.offer(image, record, site)
         return Read(record, told)
+
+    def _reads(self, project: str, name: str, prediction_id: str, case: str | None) -> Site:
+        """Who reads an image: the site, or its canary. Raises NotFound."""
+        site = self._control.site(project, name)
+        if site.of is not None:
+            raise NotFound(f"{name} is no site but a release of {site.of}; send the image to {site.of}")
+        tried = site.challenger
+        if (
+            tried is None
+            or tried.how != "canary"
+            or not chosen(self._audit_key, tried.share, name, prediction_id, case)
+        ):
+            return site
+        return self._control.site(project, name + CANARY)
 
     async def _room(self, site: Site, case: str, most: int) -> None:
         """Raises Invalid when a case has as many images as it may."""
         with contextlib.suppress(IndexAway):  # then nobody can count, and no image is refused for that
-            if await self._cases.size(site.project, site.name, case) >= most:
+            if await self._cases.size(site.project, site.place, case) >= most:
                 raise Invalid(
                     f"the case {case!r} has {most} images already; give this one a case of its own, or raise max_images"
                 )
@@ -138,7 +156,7 @@ class Intake:
 
         Raises ClassifierUnavailable, also when another model answers, ImageError, and NotFound without site, model or image.
         """
-        site = self._control.site(record.project, record.site)
+        site = self._control.reader_of(record)
         if site.bundle is None:
             raise NotFound(f"the site {record.project}/{record.site} has no model; name one in its document")
         image = await self._blobs.get(f"{record.project}/{record.site}/{record.sha256}")
@@ -202,90 +220,6 @@ class Intake:
         if record.route == "automatic":
             for label in record.fires:
                 self._metrics.fired.labels(label).inc()
-
-
-def decided(
-    record: PredictionRecord, site: Site, scores: Prediction | None, *, control_stale: bool, audit_key: bytes,
-    case: CaseState = "",
-) -> PredictionRecord:  # fmt: skip
-    """The record with scores, what fires, its route, and for which classes it is read blind; which queue it comes to is said by
-    `routing.routed`. Pure."""
-    if scores is not None and not _of(site, scores):
-        scores = None  # another model answered: its scores mean something else
-    snapshot = PolicySnapshot(
-        mode=site.mode,
-        suspended=tuple(sorted(site.suspended)),
-        always_review=tuple(sorted(site.document.always_review)),
-        available=scores is not None,
-        certified_here=scores is not None
-        and site.rules is not None
-        and policy.certified_here(site.rules, record, scores.provider, scores.precision),
-        control_stale=control_stale,
-        # An image that no model answered for is judged when one does: its record names no rules yet to explain it by.
-        out_of_scope=() if scores is None or site.rules is None else policy.out_of_scope(site.rules, record),
-        case=case,
-        case_wait_s=site.document.cases.close_after_s if case and site.document.cases else 0.0,
-    )
-    if scores is None or site.bundle is None or site.rules is None:
-        routing = policy.route(snapshot, answerable=False, decision_reasons=(), fires=(), fires_unsuspended=())
-        return _with(
-            record, policy=snapshot, route=routing.route, reasons=routing.reasons, queue=record.queue if routing.route == "review" else None
-        )
-    assert site.table is not None
-    assert site.table_unsuspended is not None
-    probability, typicality = scores.probability[None], np.array([scores.typicality], np.float32)
-    outcome = decide(site.table, probability, typicality)
-    free = outcome if not snapshot.suspended else decide(site.table_unsuspended, probability, typicality)
-    heads = site.table.heads
-    fires = tuple(head for head, fired in zip(heads, outcome.fires[0], strict=True) if fired)
-    fires_unsuspended = tuple(head for head, fired in zip(heads, free.fires[0], strict=True) if fired)
-    routing = policy.route(
-        snapshot,
-        answerable=bool(outcome.answerable[0]),
-        decision_reasons=outcome.reasons(0),
-        fires=fires,
-        fires_unsuspended=fires_unsuspended,
-        answerable_unsuspended=bool(free.answerable[0]),
-    )
-    unsuspended = policy.without_suspensions(
-        snapshot, answerable=bool(free.answerable[0]), decision_reasons=free.reasons(0), fires=fires_unsuspended
-    )
-    sampled = drawing.sampled(site.table, probability, typicality)
-    chance = drawing.chance(
-        site.document.audit.chances,
-        snapshot,
-        routing.route,
-        unsuspended.route,
-        drawing.claims(site.table, outcome),
-        drawing.claims(site.table, free),
-        sampled,
-        record.origin,
-    )
-    if chance:
-        snapshot = msgspec.structs.replace(snapshot, audit=chance)
-        record = _drawn(record, chance, audits.share(audit_key, record.id))
-    return _with(
-        record,
-        policy=snapshot, route=routing.route, reasons=routing.reasons, queue=record.queue if routing.route == "review" else None,
-        model=f"{site.bundle.manifest.name}/{site.bundle.manifest.version}", graph=scores.graph,
-        bundle=site.bundle.digest, rules=site.rules.digest, provider=scores.provider, precision=scores.precision,
-        heads=heads, probability=scores.probability.astype("<f4").tobytes(), typicality=float(scores.typicality),
-        embedding=scores.embedding.astype("<f2").tobytes(), fires=fires,
-        timings_ms={"decode": scores.decode_ms, "run": scores.run_ms},
-        absent=tuple(head for head, absent in zip(heads, outcome.absent[0], strict=True) if absent),
-        tell=site.document.tell_automatic and routing.route == "automatic",
-    )  # fmt: skip
-
-
-def _drawn(record: PredictionRecord, chance: dict[str, float], u: float) -> PredictionRecord:
-    return _with(record, audit_u=u, audit_probability=max(chance.values()), drawn=audits.drawn(u, chance))
-
-
-def _of(site: Site, scores: Prediction) -> bool:
-    if site.bundle is None:
-        return False
-    manifest = site.bundle.manifest
-    return scores.graph == manifest.graph_digest and scores.probability.size == len(manifest.heads)
 
 
 def _with(record: PredictionRecord, **changes: Any) -> PredictionRecord:

@@ -31,6 +31,9 @@ class Metrics:
         self.decisions = Counter("triage_decisions", "Predictions by route.", ("project", "site", "route"), registry=r)
         self.reasons = Counter("triage_reasons", "Reasons of predictions not answered.", ("site", "reason"), registry=r)
         self.fired = Counter("triage_class_fired", "Labels answered automatically.", ("class",), registry=r)
+        self.shadows = Counter(
+            "triage_shadows", "Images offered to a challenger.", ("project", "site", "result"), registry=r
+        )
         self.refusals = Counter("triage_refusals", "Images refused.", ("code",), registry=r)
         self.queue_depth = Gauge("triage_queue_depth", "Items waiting.", ("queue",), registry=r)
         self.queue_age = Gauge(
@@ -41,7 +44,9 @@ class Metrics:
         )
         self.queue_dead = Gauge("triage_queue_dead", "Dead letters of a queue.", ("queue",), registry=r)
         self.dead_letters = Counter("triage_dead_letters", "Items set aside as dead letters.", ("queue",), registry=r)
-        self.unresolved = Counter("triage_unresolved", "Items whose deadline passed unanswered.", ("queue",), registry=r)
+        self.unresolved = Counter(
+            "triage_unresolved", "Items whose deadline passed unanswered.", ("queue",), registry=r
+        )
         self.queue_leased = Gauge("triage_queue_leased", "Items with a reviewer.", ("queue",), registry=r)
         self.review_wait = Histogram(
             "triage_review_wait_seconds", "From arrival to verdict.", buckets=_HUMAN, registry=r

@@ -31,6 +31,7 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.reviewing.verdicts import ALONE, Terms
+from triage.shadowing import Shadowing
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
 from triage.store.documents import LocalDocuments
@@ -122,7 +123,8 @@ async def wired(
     index = Index(reviews, catalog, 5, 3600)
     recorder = Recorder(journal, index, reviews, node, metrics)
     key, cases = audit_key(data.folder / "control"), RedisCases(reviews, 3600)
-    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases)
+    shadowing = Shadowing(classifier, recorder, metrics, key)
+    intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases, shadowing)
     casework = Casework(control, cases, recorder, intake, 10.0, key)
     terms: dict[str, Terms] = {}
     answering = Answering(control, reviews, index, recorder, metrics, lambda queue: terms.get(queue, ALONE))

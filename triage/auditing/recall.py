@@ -25,6 +25,7 @@ from triage.ids import derived_id, now_us
 from triage.index.audit_fold import RECALLED
 from triage.journal.reading import nodes
 from triage.promise.claims import certified, is_absence, label_of
+from triage.promise.releases import watched_as
 from triage.promise.standing import MONITOR, Recall
 from triage.recorder import Recorder
 from triage.store.places import open_objects
@@ -99,7 +100,10 @@ class Recalls:
         claimed = record.absent if is_absence(doubt.label) else record.fires
         if record.route != "automatic" or label_of(doubt.label) not in claimed:
             return False
-        if (record.project, record.site) != (doubt.project, doubt.site) or record.received_at <= doubt.recall.after:
+        if (record.project, watched_as(record)) != (
+            doubt.project,
+            doubt.site,
+        ) or record.received_at <= doubt.recall.after:
             return False
         try:
             proof = certified(self._catalog.recorded(record.rules)).get(doubt.label)

@@ -69,7 +69,7 @@ class Suspensions:
         folders = self._recalls.nodes() if waited > 2 * self._settle_us else {own}
         left = {node for node in folders if recall.swept.get(node) != "whole"}
         if left:
-            asked = Asked("recall", site.name, labels=(label_of(label),))
+            asked = Asked("recall", site.place, labels=(label_of(label),))
             queue = queue_of(site.project, route(self._control.of("queue", site.project), asked))
             doubt = Doubt(site.project, site.name, label, recall, queue)
             count = await self._recalls.sweep(doubt, left, site.document.audit.recall_items)

@@ -43,8 +43,15 @@ class Site:
     """In force: by the document, by the monitor, or by an operator."""
     challenger: OpenedRelease | None = None
     """What reads a share of the images beside `bundle`, under the suspensions in force."""
+    of: str | None = None
+    """Of a canary (canary.py): the site of whose images it reads a share."""
     off: str | None = None
     """Why nothing may answer here whatever the document says: the kill switch's reason. None: the switch is on."""
+
+    @property
+    def place(self) -> str:
+        """Name of the site whose document this is."""
+        return self.of or self.name
 
     @property
     def mode(self) -> Literal["capture", "assist", "live"]:

@@ -18,7 +18,9 @@ from pydantic import BaseModel, Field
 
 from model_store.errors import ModelStoreError
 from model_store.labels import LabelSchema
+from model_store.record import PredictionRecord
 from triage.control import kinds, standings, validity
+from triage.control.canary import canary_of
 from triage.control.catalog import Catalog
 from triage.control.judging import Judgements, judged
 from triage.control.kept import Entry, Kept
@@ -33,6 +35,7 @@ from triage.control.switch_document import SwitchDocument
 from triage.errors import NotFound, PreconditionFailed
 from triage.ids import now_us
 from triage.ports import Documents
+from triage.promise.releases import CANARY, watched_as
 from triage.promise.standing import Standing
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -88,6 +91,11 @@ class Control:
                 f"declare it with PUT /v1/projects/{project}/sites/{name}"
             )
         return found
+
+    def reader_of(self, record: PredictionRecord) -> Site:
+        """Who read an image, as it stands now: the site, or its canary while there is one. Raises NotFound."""
+        found = self._sites.get((record.project, watched_as(record)))
+        return found or self.site(record.project, record.site)
 
     def labels(self, project: str) -> LabelSchema:
         """The label schema of a project. Raises NotFound."""
@@ -146,6 +154,9 @@ class Control:
                 text = texts.get(Place("standing", project, name)) or standings.NONE
                 sites[project, name] = self._stood(site, text, problems)
                 self._judgements.tell(site, problems)
+            for canary in filter(None, map(canary_of, list(sites.values()))):
+                text = texts.get(Place("standing", canary.project, canary.name)) or standings.NONE
+                sites[canary.project, canary.name] = self._stood(canary, text, problems)
             self._sites, self.problems = sites, problems
             self._read_at = started
 
@@ -164,7 +175,7 @@ class Control:
         path = _path("standing", site.project, site.name)
         with self._changing:
             while True:
-                document = self._now(_path("sites", site.project, site.name))
+                document = self._now(_path("sites", site.project, site.place))
                 if document is None or document.etag != site.etag:
                     raise PreconditionFailed(
                         f"the document of {site.project}/{site.name} changed meanwhile; read it again and repeat the change"
@@ -246,6 +257,10 @@ class Control:
             tag = self.documents.swap(_path("sites", site.project, site.name), change.content, change.before)
             site = self._stood(replace(site, etag=tag), text, {})
             self._sites = {**self._sites, (site.project, site.name): site}
+            self._sites.pop((site.project, site.name + CANARY), None)
+            if canary := canary_of(site):
+                text = self._now(_path("standing", site.project, canary.name)) or standings.NONE
+                self._sites[site.project, canary.name] = self._stood(canary, text, {})
         self.announce()
         return site
 

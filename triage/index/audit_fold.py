@@ -15,6 +15,7 @@ from triage.index.audits import RedisAudits
 from triage.index.reviews import RedisReviews
 from triage.promise.audits import BONUS_S, Reading, case_key
 from triage.promise.claims import certified
+from triage.promise.releases import CANARY, watched_as
 from triage.reviewing.item import Item, queue_of, score
 
 log = logging.getLogger(__name__)
@@ -36,15 +37,17 @@ class AuditIndex:
         if isinstance(record, PredictionRecord):
             if record.drawn:
                 await self._audits.draw(
-                    queue_of(record.project), record.site, record.id, case_key(record.case, record.sha256),
+                    queue_of(record.project), watched_as(record), record.id, case_key(record.case, record.sha256),
                     record.received_at, self._rules_of(record), record.policy.suspended,
                 )  # fmt: skip
         elif isinstance(record, VerdictRecord):
             if record.drawn and record.purpose != "recall":  # nobody drew by chance what is recalled: it is no evidence
                 reading = Reading(record.at, record.doubts, record.second_reader)
+                # A reading does not know which release answered: whoever watches either of them looks.
                 await self._audits.reading(
-                    queue_of(record.project), record.site, record.prediction, record.reading, record.drawn, reading
-                )
+                    queue_of(record.project), (record.site, record.site + CANARY), record.prediction, record.reading,
+                    record.drawn, reading,
+                )  # fmt: skip
         elif isinstance(record, EventRecord) and record.name == RECALLED:
             await self._recalled(record)
 

@@ -79,11 +79,12 @@ class RedisAudits:
             await self._reviews.run(script("draw", keys, *arguments))
 
     async def reading(
-        self, queue: str, site: str, prediction: str, number: int, labels: Sequence[str], reading: Reading
+        self, queue: str, sites: Sequence[str], prediction: str, number: int, labels: Sequence[str], reading: Reading
     ) -> None:
-        """What the first or second reading (1, 2) of a draw said; `labels` are those that were drawn, one at least."""
+        """What the first or second reading (1, 2) of a draw said; `labels` are those that were drawn, one at least, and `sites`
+        where somebody may wait for them."""
         keys = [_draw(queue, prediction), key(queue, "ready")]
-        names = [str(Class(site, label)) for label in labels]
+        names = [str(Class(site, label)) for site in sites for label in labels]
         told = msgspec.msgpack.encode(reading)
         await self._reviews.run(script("reading", keys, number, reading.at, told, _STRAY_S, *names))
 
