@@ -30,12 +30,14 @@ class Archiving:
 
     def __init__(
         self, journal_folder: Path, log: str, node: str, keep_s: float, indexed: Callable[[], Position | None],
-        metrics: Metrics, clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics, clock: Callable[[], float] = time.monotonic, house: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        """`house`: where images, documents and the index are, for purges and retention; None: somebody else sees to them."""
         self._asked = {"journal": str(journal_folder), "log": log, "keep_s": keep_s}
         self._folder = journal_folder / node
         self._looking = Archiver(open_objects(log), journal_folder)
         self._indexed = indexed
+        self._house = house
         self._metrics = metrics
         self._clock = clock
         self._tidied = clock()
@@ -50,7 +52,7 @@ class Archiving:
         if self._clock() < self._not_before or not (waiting or tidy):
             return
         try:
-            told = await self.run(self._folder.name, self._indexed())
+            told = await self.run(self._folder.name, self._indexed(), self._house if tidy else None)
         except Unavailable:
             self._wait_s = min(_LONGEST_WAIT_S, max(10.0, 2 * self._wait_s))
             self._not_before = self._clock() + self._wait_s
@@ -69,9 +71,9 @@ class Archiving:
                     waiting += closed(path)
         return waiting, size
 
-    async def run(self, node: str, indexed: Position | None) -> dict[str, Any]:
+    async def run(self, node: str, indexed: Position | None, house: dict[str, Any] | None = None) -> dict[str, Any]:
         """One turn of the archiver for a node, in its own process; what it did. Raises Unavailable."""
-        asked = json.dumps({**self._asked, "node": node, "indexed": list(indexed) if indexed else None})
+        asked = json.dumps({**self._asked, "node": node, "indexed": list(indexed) if indexed else None, "house": house})
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "triage.archive",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

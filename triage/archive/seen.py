@@ -25,7 +25,9 @@ class Seen:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="secondreader-")
-        self._database = sqlite3.connect(Path(self._folder.name) / "seen.db", isolation_level=None)
+        self._database = sqlite3.connect(
+            Path(self._folder.name) / "seen.db", isolation_level=None, check_same_thread=False
+        )  # by one thread at a time, though not always the same
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("PRAGMA cache_size = -16384")  # KiB

@@ -68,11 +68,13 @@ class Hidden:
 
     def __init__(self, tombstones: Iterable[Tombstone] = ()) -> None:
         self._predictions: set[tuple[str, str]] = set()
-        self._persons: set[tuple[str, str]] = set()
+        self._persons: dict[tuple[str, str], tuple[int, set[str]]] = {}
         self._before: dict[tuple[str, str | None], tuple[int, set[str]]] = {}
         for each in tombstones:
             self._predictions |= {(each.project, prediction) for prediction in each.predictions}
-            self._persons |= {(each.project, person) for person in each.persons}
+            for person in each.persons:
+                then, held = self._persons.get((each.project, person), (0, set()))
+                self._persons[each.project, person] = max(then, each.at), held | set(each.held)
             if each.before is not None:
                 where = each.project, each.site
                 then, held = self._before.get(where, (0, set()))
@@ -86,8 +88,10 @@ class Hidden:
         prediction = prediction_of(record)
         if (record.project, prediction) in self._predictions:
             return True
-        if isinstance(record, PredictionRecord) and (record.project, record.person) in self._persons:
-            return bool(record.person)
+        if isinstance(record, PredictionRecord) and record.person:
+            then, kept = self._persons.get((record.project, record.person), (0, set()))
+            if record.received_at <= then and record.id not in kept:  # who comes again later is not purged again
+                return True
         if isinstance(record, TruthRecord) or (isinstance(record, EventRecord) and "sha256" not in record.detail):
             return False  # the one names no site and goes with its prediction; the other is about no image
         came = _came(record)

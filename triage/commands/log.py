@@ -25,6 +25,7 @@ from triage.commands.options import (
     settings_of,
     told_plainly,
 )
+from triage.commands.purge import person, purge
 from triage.errors import SettingsError
 
 
@@ -68,6 +69,8 @@ def deployment_log() -> None:
     """The deployment log: everything that happened, as Parquet."""
 
 
+deployment_log.add_command(purge)
+deployment_log.add_command(person)
 log_option = click.option("--log", help="Folder or URL of the log [TRIAGE_LOG, default in the store].")
 
 

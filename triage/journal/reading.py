@@ -27,6 +27,7 @@ _PIECE = 1 << 20
 _LONGEST = 0xFFFFFFFE
 _NO_LIMIT = 1 << 62
 _PREDICTION = b"\xa4kind\xaaprediction"
+_ERASED = b"\xa4kind\xa6erased"
 _HEAD = 24
 """Bytes of a record in which its kind stands."""
 
@@ -96,6 +97,8 @@ def read_segment(path: Path, offset: int = 0, told: Told = to_the_log) -> Iterat
         try:
             record = records.decode(payload)
         except msgspec.MsgspecError as error:
+            if _ERASED in payload[:_HEAD]:
+                continue
             end = at + FRAME.size + len(payload)
             told(
                 Damage(

@@ -1,0 +1,109 @@
+"""What is due without being asked for: purges that are not done, and what sites keep no longer."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from model_store import files
+from model_store.record import EventRecord, encode
+from triage.archive import tombstones
+from triage.archive.archiver import Archiver
+from triage.archive.purge import Purged, Purging
+from triage.archive.tombstones import Tombstone
+from triage.control.hold_document import HoldDocument
+from triage.control.retention_document import RetentionDocument
+from triage.errors import NotFound
+from triage.ids import derived_id, now_us
+from triage.index.reviews import RedisReviews
+from triage.journal.frames import MAGIC, Summing, frame
+from triage.ports import Documents
+from triage.store.objects import Objects
+
+_DAY_US = 86_400_000_000
+
+
+def holds_of(documents: Documents, project: str) -> list[HoldDocument]:
+    """The holds of a project as they stand. Raises pydantic's ValidationError for one that cannot be read, so that nothing is
+    purged that it might hold."""
+    names = sorted(documents.names(f"projects/{project}/holds/"))
+    return [HoldDocument.model_validate_json(documents.read(name)[0]) for name in names]
+
+
+def retentions(documents: Documents) -> dict[tuple[str, str], RetentionDocument]:
+    """(project, site) -> how long it keeps what."""
+    found = {}
+    for name in sorted(documents.names("projects/")):
+        match name.removesuffix(".json").split("/"):
+            case ["projects", project, "retention", site]:
+                found[project, site] = RetentionDocument.model_validate_json(documents.read(name)[0])
+    return found
+
+
+async def keep_house(log: Objects, purging: Purging, documents: Documents, now: int | None = None) -> dict[str, Any]:
+    """One turn; what it did."""
+    now, done = now or now_us(), {"records": 0, "images": 0, "pending": 0, "unfinished": 0}
+    today = now // _DAY_US * _DAY_US
+    stand = {tombstone.id: tombstone for tombstone in tombstones.load(log)}
+    for (project, site), keeps in retentions(documents).items():
+        if keeps.images_days is not None and _is_due(log, project, site, today, keeps.images_days):
+            done["images"] += await purging.old_images(project, site, today - keeps.images_days * _DAY_US)
+            _did(log, project, site, today, keeps.images_days)
+        if keeps.records_days is not None:
+            due = retired(project, site, today - keeps.records_days * _DAY_US, now)
+            if due.id not in stand or stand[due.id].before != due.before:
+                tombstones.save(log, due)
+    for tombstone in tombstones.load(log):
+        if not tombstone.done:
+            told: Purged = await purging.carry_out(tombstone)
+            done["records"] += told.records
+            done["images"] += told.images
+            done["pending"] += len(told.pending)
+            done["unfinished"] += not told.done
+    return done
+
+
+def retired(project: str, site: str, before: int, now: int) -> Tombstone:
+    """A site's one tombstone for what is older than it keeps; each day's takes the place of the one before."""
+    return Tombstone(
+        id=derived_id("retention", project, site), project=project, site=site, before=before, by="retention", at=now
+    )
+
+
+def _is_due(log: Objects, project: str, site: str, today: int, days: int) -> bool:
+    """Once a day, and whenever the document says otherwise than it did."""
+    try:
+        did = json.loads(log.get(f"housekeeping/{project}/{site}.json"))
+    except NotFound:
+        return True
+    return bool(did != {"day": today, "images_days": days})
+
+
+def _did(log: Objects, project: str, site: str, today: int, days: int) -> None:
+    log.put(f"housekeeping/{project}/{site}.json", json.dumps({"day": today, "images_days": days}).encode())
+
+
+def tell(log: Objects, tombstone: Tombstone, scratch: Path) -> None:
+    """Journals that something was purged, and nothing of what: as a segment of a node of its own, straight into the log."""
+    detail = {
+        "predictions": str(len(tombstone.predictions)), "persons": str(len(tombstone.persons)),
+        "held": str(len(tombstone.held)), "why": tombstone.why,
+    }  # fmt: skip
+    if tombstone.before is not None:
+        detail["before"] = str(tombstone.before)
+    event = EventRecord(
+        id=derived_id("purged", tombstone.id), name="purged", project=tombstone.project, site=tombstone.site,
+        subject=tombstone.id, actor=tombstone.by, detail=detail, at=tombstone.at,
+    )  # fmt: skip
+    content = MAGIC + frame(encode(event))
+    total = Summing()
+    total.add(content, 1)
+    path = scratch / f"purge-{tombstone.id}" / "00000001.seg"
+    files.replace(path, content + total.seal())
+    Archiver(log, scratch).archive(path)
+
+
+def opened(log: Objects, journal: Any, blobs: Objects, documents: Documents, reviews: RedisReviews | None) -> Purging:
+    return Purging(log, journal, blobs, reviews, lambda project: holds_of(documents, project), time.time)

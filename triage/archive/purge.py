@@ -1,0 +1,204 @@
+"""Purges: the tombstone first, then what it names, everywhere that is seen from here. Whoever dies in between is made up for.
+
+A tombstone hides from every reader at once what it names. Carrying it out takes the rows out of the archive's files, overwrites
+the records in closed segments, and deletes views, queue items and images that nothing else needs. A segment that is being
+written is waited for; gateways come back to every purge until a look some time later finds nothing more. Holds win, also those
+that are declared while a purge is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from model_store.record import TABLES, PredictionRecord, Record
+from triage.archive import tombstones
+from triage.archive.archiver import Archiver
+from triage.archive.history import History
+from triage.archive.layout import Segment, file_of, marker
+from triage.archive.rewriting import rewrite
+from triage.archive.seen import Seen
+from triage.archive.tombstones import Hidden, Tombstone, prediction_of
+from triage.control.hold_document import HoldDocument
+from triage.errors import NotFound
+from triage.ids import derived_id
+from triage.index.forgetting import forget
+from triage.index.reviews import RedisReviews
+from triage.journal.erasing import erase
+from triage.journal.reading import closed, nodes, read_segment, segments
+from triage.store.objects import Objects
+
+Holds = Callable[[str], list[HoldDocument]]
+"""Project -> its holds, as they stand now."""
+_AT_ONCE = 200
+"""Images that are held in memory until nobody can have sent them again."""
+SETTLED_S = 3600.0
+"""After so long nobody writes any more what was read before the tombstone was there."""
+
+
+@dataclass
+class Purged:
+    """What one turn did."""
+
+    records: int = 0
+    images: int = 0
+    held: int = 0
+    pending: list[str] = field(default_factory=list)
+    """Segments that are being written; a later turn looks into them."""
+    done: bool = False
+
+
+class Purging:
+    """Of one log, the journals that are seen from here, and the images. `reviews`: None where nobody serves."""
+
+    def __init__(
+        self, log: Objects, journal_folder: Path, blobs: Objects, reviews: RedisReviews | None, holds: Holds,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._log = log
+        self._folder = journal_folder
+        self._blobs = blobs
+        self._reviews = reviews
+        self._holds = holds
+        self._clock = clock
+
+    def find(self, tombstone: Tombstone) -> tuple[list[PredictionRecord], list[PredictionRecord]]:
+        """What a tombstone would purge, and what of it is held; first revisions, without vectors."""
+        wanted, held = list[PredictionRecord](), list[PredictionRecord]()
+        for record in self._predictions(tombstone):
+            (held if self._is_held(record) else wanted).append(record)
+        return wanted, held
+
+    def bury(self, tombstone: Tombstone) -> Tombstone:
+        """Says what is purged, by the ids of what was found; from here on no reader sees it. The tombstone as it stands."""
+        wanted, held = self.find(tombstone)
+        named = tombstone.predictions if tombstone.before is not None else tuple(sorted({each.id for each in wanted}))
+        told = tombstone.model_copy(update={"predictions": named, "held": tuple(sorted({each.id for each in held}))})
+        tombstones.save(self._log, told)
+        return told
+
+    async def carry_out(self, tombstone: Tombstone) -> Purged:
+        """Deletes what a tombstone names. Raises Unavailable, IndexAway, OSError; once more does what is left.
+
+        The order is what makes it safe to die anywhere: predictions, by which everything else is found, go last.
+        """
+        done = Purged()
+        await asyncio.to_thread(Archiver(self._log, self._folder).turn)
+        with Seen() as ids, Seen() as images, Seen() as held:
+            for record in self._predictions(tombstone):
+                if self._is_held(record):
+                    done.held += held.add(record.id)
+                elif ids.add(record.id):
+                    images.add(_image(record))
+            for prediction in tombstone.predictions:
+                if prediction not in held:
+                    ids.add(prediction)
+            await self._forget(tombstone, ids)
+            if tombstone.images:
+                done.images = await asyncio.to_thread(self._delete_images, tombstone, ids, images)
+            for table in (*(each for each in TABLES if each != "predictions"), "predictions"):
+                done.records += await asyncio.to_thread(self._take_out, table, tombstone.project, ids, done)
+        clean = not (done.records or done.images or done.pending)
+        done.done = clean and self._clock() - tombstone.at / 1e6 > SETTLED_S
+        if done.done:
+            tombstones.save(self._log, tombstone.model_copy(update={"done": True}))
+        return done
+
+    async def old_images(self, project: str, site: str, before: int) -> int:
+        """Deletes the images of a site that came before a moment (microseconds), are not held, and that nothing younger needs;
+        the records stay. How many that were."""
+        named = Tombstone(id=derived_id("old images"), project=project, site=site, before=before, at=before)
+        with Seen() as ids, Seen() as images:
+            for record in self._predictions(named):
+                if not self._is_held(record) and ids.add(record.id):
+                    images.add(_image(record))
+            return await asyncio.to_thread(self._delete_images, named, ids, images)
+
+    async def _forget(self, tombstone: Tombstone, ids: Seen) -> None:
+        if self._reviews is None:
+            return
+        queues = await self._reviews.queues()
+        for prediction in {*tombstone.predictions}:
+            if prediction in ids:
+                await forget(self._reviews, queues, prediction)
+        for record in self._predictions(tombstone):
+            if record.id in ids:
+                await forget(self._reviews, queues, record.id)
+
+    def _take_out(self, table: str, project: str, ids: Seen, done: Purged) -> int:
+        """Takes rows of one table out of the archive and of the closed segments here; how many."""
+        kind, count = TABLES[table], 0
+
+        def named(record: Record) -> bool:
+            return isinstance(record, kind) and record.project == project and prediction_of(record) in ids
+
+        for entry in list(self._log.list(table)):
+            if file_of(entry.name) is not None:
+                count += len(rewrite(self._log, entry.name, named))
+        for folder in nodes(self._folder):
+            for path in segments(folder):
+                if not closed(path):
+                    if (name := f"{folder.name}/{path.name}") not in done.pending:
+                        done.pending.append(name)
+                else:
+                    count += erase(path, named, partial(self._announce, path))
+        return count
+
+    def _announce(self, path: Path, before: str, after: str) -> None:
+        """The marker says which segment it is of: from now on of the one with less in it, and still of the one before."""
+        name = marker(Segment(path.parent.name, int(path.stem)))
+        told = json.loads(self._log.get(name))
+        self._log.put(name, json.dumps({**told, "sha256": after, "erasing": [before]}, indent=1).encode())
+
+    def _delete_images(self, tombstone: Tombstone, ids: Seen, images: Seen) -> int:
+        """Deletes the images of the named predictions that no other record needs; how many were there."""
+        for record in self._all():
+            if record.id not in ids:
+                images.discard(_image(record))
+        count = 0
+        deleted: dict[str, bytes] = {}
+        for record in self._predictions(tombstone):
+            name = _image(record)
+            if name in images:
+                images.discard(name)
+                with contextlib.suppress(NotFound):
+                    deleted[name] = self._blobs.get(name)
+                    self._blobs.delete(name)
+                if len(deleted) == _AT_ONCE:
+                    count += self._not_sent_again(deleted, ids)
+        return count + self._not_sent_again(deleted, ids)
+
+    def _not_sent_again(self, deleted: dict[str, bytes], ids: Seen) -> int:
+        """Puts back what was sent once more while it was being deleted: its sender was promised that it is kept."""
+        for folder in nodes(self._folder):
+            for _, record in read_segment(segments(folder)[-1]):
+                if isinstance(record, PredictionRecord) and record.id not in ids and _image(record) in deleted:
+                    self._blobs.put(_image(record), deleted.pop(_image(record)))
+        count = len(deleted)
+        deleted.clear()
+        return count
+
+    def _all(self) -> Iterator[PredictionRecord]:
+        history = History(self._log, self._folder)
+        history.hidden = Hidden()
+        for record in history.records(None, ("predictions",), without=("embedding", "probability")):
+            assert isinstance(record, PredictionRecord)
+            yield record
+
+    def _predictions(self, tombstone: Tombstone) -> Iterator[PredictionRecord]:
+        """What a tombstone names, held or not, that is still there."""
+        named = Hidden([tombstone.model_copy(update={"held": ()})])
+        return (record for record in self._all() if named(record))
+
+    def _is_held(self, record: PredictionRecord) -> bool:
+        return any(hold.holds(record) for hold in self._holds(record.project))
+
+
+def _image(record: PredictionRecord) -> str:
+    return f"{record.project}/{record.site}/{record.sha256}"
