@@ -63,16 +63,14 @@ def damage_told() -> Iterator[Any]:
         raise SystemExit(1)
 
 
-def reached(url: str, results: Any) -> Any:
+@contextmanager
+def reaching() -> Iterator[None]:
+    """What the network or the service refuses ends the command with one sentence."""
     import httpx
 
     try:
-        yield from results
-    except httpx.ConnectError:
-        raise click.ClickException(
-            f"nothing answers at {url}; start it with 'secondreader up', or name another --url"
-        ) from None
-    except ServiceError as error:
+        yield
+    except (httpx.TransportError, ServiceError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from triage.client import Client, LeasedItem, LeaseLost
 from triage.commands.options import (
     key_option,
-    reached,
+    reaching,
     url_option,
 )
 
@@ -27,7 +27,7 @@ def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -
     """Answers items in the terminal: lease, show, answer. Also the worked example of a queue consumer."""
     console = Console()
     folder.mkdir(parents=True, exist_ok=True)
-    with Client(url, key) as client:
+    with reaching(), Client(url, key) as client:
         while True:
             items = list(reached(url, (item for item in client.lease(queue, reviewer, wait_s=1))))
             if not items:
