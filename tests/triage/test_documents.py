@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from embedded.ports import free_ports
 from tests.triage.object_store import S3
 from triage.errors import NotFound, PreconditionFailed, SettingsError, Unavailable
 from triage.ports import Documents
 from triage.store.documents import LocalDocuments, etag_of
+from triage.store.folder import FolderObjects
+from triage.store.object_documents import ObjectDocuments
 from triage.store.opening import open_blobs, open_documents
 
 NAME = "projects/default/queues/review.json"
+KNOWN = ("switch.json", "projects/a/queues/x.json", "projects/a/queues/y.json")
+NAMES, CONTENTS = st.sampled_from(KNOWN), st.sampled_from([b"{}", b'{"a": 1}', b'{"a": 2}'])
 Again = Callable[[], Documents]
 
 
@@ -158,3 +167,74 @@ def test_hidden_and_foreign_files_are_no_documents(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     assert LocalDocuments(tmp_path).names() == {}
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of changes, on versions that stand and on ones that do not: the store says what a dictionary says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.documents = self.opened()
+        self.stands: dict[str, tuple[bytes, str]] = {}
+        self.gone: dict[str, str] = {}
+        """The last etag of what was removed or replaced."""
+
+    def opened(self) -> Documents:
+        return LocalDocuments(Path(self.folder.name))
+
+    @rule(name=NAMES, content=CONTENTS)
+    def swap(self, name: str, content: bytes) -> None:
+        stood = self.stands.get(name)
+        etag = self.documents.swap(name, content, stood[1] if stood else None)
+        if stood:
+            self.gone[name] = stood[1]
+        self.stands[name] = content, etag
+
+    @rule(name=NAMES, content=CONTENTS)
+    def swap_what_does_not_stand(self, name: str, content: bytes) -> None:
+        stood = self.stands.get(name)
+        stale = self.gone.get(name, '"nonsense"') if stood is None or self.gone.get(name) != stood[1] else '"nonsense"'
+        for wrong in {stale, None} if stood else {stale}:
+            with contextlib.suppress(PreconditionFailed):
+                etag = self.documents.swap(name, content, wrong)
+                assert stood is not None, "nothing stood there"
+                assert (content, etag) == stood, "only what stands already may seem to be put"
+
+    @rule(name=NAMES)
+    def remove(self, name: str) -> None:
+        if name in self.stands:
+            self.gone[name] = self.stands[name][1]
+            self.documents.remove(name, self.stands.pop(name)[1])
+        else:
+            with pytest.raises(PreconditionFailed):
+                self.documents.remove(name, self.gone.get(name, '"nonsense"'))
+
+    @rule()
+    def another_process(self) -> None:
+        self.documents = self.opened()
+
+    @invariant()
+    def it_says_what_stands(self) -> None:
+        assert self.documents.names() == {name: etag for name, (_, etag) in self.stands.items()}
+        for name in KNOWN:
+            if name in self.stands:
+                assert self.documents.read(name) == self.stands[name]
+            else:
+                with pytest.raises(NotFound):
+                    self.documents.read(name)
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+
+class ObjectMachine(Machine):
+    """The same over objects, whose removals leave something behind."""
+
+    def opened(self) -> Documents:
+        return ObjectDocuments(FolderObjects(Path(self.folder.name)))
+
+
+TestLocal = Machine.TestCase
+TestObjects = ObjectMachine.TestCase
+TestLocal.settings = TestObjects.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

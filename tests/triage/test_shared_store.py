@@ -12,6 +12,8 @@ from tests.bundles import picture
 from tests.services import Data, client, eventually, make_data, raw, running_gateway
 from tests.triage.object_store import S3
 from triage.client import Client, ServiceError
+from triage.doctor import examine
+from triage.settings import Settings
 from triage.store.audit_key import NAME
 from triage.store.places import open_objects
 
@@ -95,3 +97,16 @@ def _image(http: Client, prediction: str) -> bytes:
         return http.image(prediction)
     except ServiceError:  # not indexed yet
         return b""
+
+
+async def test_doctor_looks_at_the_bucket(pair: Pair, valkey: Valkey, s3: S3) -> None:
+    folder = pair[0].data
+    for store, ok in (
+        (s3.url(folder.parent.name), True),
+        (s3.url("nowhere").replace("tests", "no-such-bucket"), False),
+    ):
+        settings = Settings.load(data=folder, redis_url=valkey.url, classifier="inprocess", store=store)
+        found = {each.part: each for each in await examine(settings)}
+        assert found["blobs"].ok is ok, found["blobs"].says
+        assert ("site default/default" in found) is ok
+        assert ok or "does not answer" in found["control documents"].says

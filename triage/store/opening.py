@@ -12,9 +12,10 @@ from triage.store.documents import LocalDocuments
 from triage.store.object_documents import ObjectDocuments
 from triage.store.places import folder_of
 
-_TIMEOUT = timedelta(seconds=3)
+_TIMEOUT = timedelta(seconds=8)
 _PATIENCE = timedelta(seconds=2)
-"""Of documents, which are read each second: a request that hangs must not keep the next one from being sent."""
+"""Of documents, which are read each second: one request that hangs must not make them stale, which by default they are after
+ten seconds."""
 
 
 def open_documents(place: str | Path) -> Documents:
