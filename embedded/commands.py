@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from embedded.declare import declared, go_live
+from embedded.declare import declared, go_live, key_of_this_run
 from embedded.demo import REVIEWED, Demo, account, go_on, rounded_down, write_summary
 from embedded.ports import free_ports, is_free
 from embedded.process import StartError
@@ -25,13 +24,17 @@ from model_store import rules as rule_files
 from model_store.errors import ModelStoreError
 from training import sample
 from triage.errors import SettingsError
+from triage.settings import Settings
 
 PORT = 8080
 WIDTH = 110
 """Of what is printed into a file."""
 POLL_S = 0.5
-DEMO_DECIDES = frozenset({"journal", "store", "blobs", "control", "log", "trusted_keys"})
-"""The demo accounts for the journal of its own folder, under rules that it signed there."""
+_ACCESS = frozenset(name for name in Settings.model_fields if name.startswith(("oidc_", "proxy_"))) | {
+    "admin_key_sha256"
+}
+DEMO_DECIDES = frozenset({"journal", "store", "blobs", "control", "log", "trusted_keys", "rate_limit"}) | _ACCESS
+"""The demo accounts for the journal of its own folder, under rules that it signed there, and asks nobody for a key."""
 
 
 @click.command()
@@ -81,7 +84,7 @@ def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
     try:
         bundle = bundles.find(data, model or declared(data))
         found = rule_files.find(data, rules) if rules else None
-        key = os.environ.get("TRIAGE_API_KEY")
+        key = key_of_this_run(data)
         with Stack(data, port) as stack:
             gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle), key)
             replaced = go_live(gateway.url, bundle, found, key) if model else None

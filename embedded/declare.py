@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import httpx
@@ -9,15 +10,19 @@ import httpx
 from model_store.bundle import Bundle
 from model_store.errors import ModelStoreError
 from model_store.rules import Rules
+from triage.access.opening import entrance_of
 from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.settings import Settings
 from triage.store.opening import open_documents
 
+HOST = "127.0.0.1"
+"""Where the embedded gateway listens."""
+
 
 def declared(data: Path) -> str:
     """The model of the site default/default in a data folder. Raises ModelStoreError, SettingsError with the mend."""
-    settings = Settings.load(data=data)  # as the gateway that will be started reads them
+    settings = Settings.load(data=data, host=HOST)  # as the gateway that will be started reads them
     control = Control(open_documents(settings.control_place), Catalog(data, settings.trusted_folder))
     control.poll()
     for site in control.sites:
@@ -25,6 +30,19 @@ def declared(data: Path) -> str:
             return site.document.model
     why = control.problems.get("default/default", "it declares no site default/default with a model")
     raise ModelStoreError(f"{data} cannot be served: {why}; name one with --model")
+
+
+def key_of_this_run(data: Path) -> str | None:
+    """The development key that the gateway is started with, so that `up` itself gets in: the environment's, or one that nobody
+    else knows where others need keys. None where programs of this machine are let in without any."""
+    settings = Settings.load(data=data, host=HOST)
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    control = Control(open_documents(settings.control_place), Catalog(data, settings.trusted_folder))
+    control.poll()
+    entrance = entrance_of(settings)
+    entrance.know(control.of("key"), control.service("access"))
+    return None if entrance.local else secrets.token_urlsafe(20)
 
 
 def go_live(url: str, bundle: Bundle, rules: Rules | None, key: str | None = None) -> str | None:

@@ -92,13 +92,14 @@ class Entrance:
             person = self._proxy.person(headers, peer)
             if person is not None:
                 return self._person(person)
-        if given is None and self._local:
+        if given is None and self.local:
             _from_here(headers)
             return LOCAL
         raise NotAuthorized(self._how)
 
     @property
-    def _local(self) -> bool:
+    def local(self) -> bool:
+        """Whether programs of this machine come in without anything."""
         others = (self._development, self._oidc, self._proxy)
         return self._loopback and self._keys.empty and all(each is None for each in others)
 

@@ -16,6 +16,7 @@ from triage.access.key_document import KeyDocument
 from triage.access.roles import Role
 from triage.commands.options import config_option, data_option, json_option, key_option, settings_of
 from triage.errors import TriageError
+from triage.ports import Documents
 
 url_option = click.option(
     "--url", envvar="SECONDREADER_URL", help="A running service; without, the data folder's store itself."
@@ -129,7 +130,7 @@ def _at_service(method: str, url: str | None, key: str | None, path: str, body: 
     return found
 
 
-def _documents(config: Path | None, data: Path | None) -> Any:
+def _documents(config: Path | None, data: Path | None) -> Documents:
     from triage.store.opening import open_documents
 
     return open_documents(settings_of(config, data=data).control_place)

@@ -75,7 +75,9 @@ async def allow_any(
     principal = who(request)
     if not any(principal.may(permission, project, site) for permission in permissions):
         where = " of " + "/".join(name for name in (project, site) if name) if project or site else ""
-        log.warning("refused", extra={"subject": principal.subject, "asked": permissions, "path": request.url.path})
+        # The route and not the path, in which there may be anything.
+        asked = getattr(request.scope.get("route"), "path", "")
+        log.warning("refused", extra={"subject": principal.subject, "asked": permissions, "route": asked})
         raise Forbidden(
             f"{principal.subject} may not do this{where} ({' or '.join(permissions)}); "
             "ask an admin for a role that may (docs/access.md)"
