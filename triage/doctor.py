@@ -57,11 +57,12 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(Finding("sites", False, "none is declared; PUT /v1/projects/default/sites/default"))
     now = datetime.datetime.now(datetime.UTC)
     for site in control.sites:
-        says = f"{site.mode}, model {site.document.model or 'none'}, rules {(site.document.rules or 'none')[:19]}"
+        model = f"{site.bundle.manifest.name}/{site.bundle.manifest.version}" if site.bundle else "none"
+        says = f"{site.mode}, model {model}, rules {site.rules.digest[:19] if site.rules else 'none'}"
         findings.append(Finding(f"site {site.project}/{site.name}", True, says))
         wrong = (
             validity.never_met(site.rules, settings.source_fields),
-            validity.elsewhere(site.rules, site.project, site.name),
+            validity.elsewhere(site.rules, site.project, site.place),
             validity.expired(site.rules, now),
             validity.expiring(site.rules, now),
             *(_silent(site) if site.document.mode == "live" else ()),

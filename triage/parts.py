@@ -70,9 +70,12 @@ class Parts:
             why.append("control documents are stale")
         samples = [sample for family in self.metrics.classifier_up.collect() for sample in family.samples]
         served = {site.document.model for site in self.control.sites}
+        tried = {site.document.challenger.model for site in self.control.sites if site.document.challenger}
         versions = {sample.labels["version"]: sample.value for sample in samples}
         down = [name for name, up in versions.items() if not up and name in served]
         why += [f"the model {name} does not answer" for name in down]
+        silent = [name for name, up in versions.items() if not up and name in tried - served]
+        why += [f"the challenger {name} does not answer" for name in silent]
         if self.recorder.behind:
             why.append("the index is behind the journal")
         return ("deferring_only" if down or self.control.age > self.settings.control_stale_s else "answering"), why
@@ -84,7 +87,7 @@ class Parts:
         for site in sorted(self.control.sites, key=lambda site: (site.project, site.name)):
             if site.document.mode == "live":
                 reasons = (
-                    validity.elsewhere(site.rules, site.project, site.name),
+                    validity.elsewhere(site.rules, site.project, site.place),
                     validity.expired(site.rules, now),
                     validity.never_met(site.rules, self.settings.source_fields),
                 )

@@ -32,7 +32,11 @@ async def sites(request: Request, project: Name, who: Annotated[Principal, Depen
     parts: Parts = request.app.state.parts
     seen = who.sites("sites.read", project)
     found = sorted(
-        (site for site in parts.control.sites if site.project == project and (seen is None or site.name in seen)),
+        (
+            site
+            for site in parts.control.sites
+            if site.project == project and site.of is None and (seen is None or site.name in seen)
+        ),
         key=lambda site: site.name,
     )
     told = [
