@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -22,9 +21,10 @@ from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.reviewing.following import shows
 from triage.reviewing.gold_document import GoldDocument
-from triage.reviewing.item import Held, Holding, Item, LeaseToken, project_of
+from triage.reviewing.item import Held, Holding, Item, LeaseToken, name_of, project_of
+from triage.reviewing.queue_document import QueueDocument
 from triage.reviewing.verdict_id import VerdictId
-from triage.reviewing.verdicts import Terms, check_answers, decides, every_label, item_of, judged
+from triage.reviewing.verdicts import Terms, check_answers, decides, every_label, item_of, judged, terms_of
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,9 @@ class Answering:
     """Takes answers to leased items, and lets them go when their hold is over."""
 
     def __init__(
-        self, control: Control, reviews: RedisReviews, index: Index, recorder: Recorder, metrics: Metrics,
-        terms: Callable[[str], Terms],
-    ) -> None:  # fmt: skip
-        """`terms` says what a queue asks of its answers."""
+        self, control: Control, reviews: RedisReviews, index: Index, recorder: Recorder, metrics: Metrics, hold_s: float
+    ) -> None:
+        """`hold_s` holds where a queue's document says nothing else."""
         self._control = control
         self._reviews = reviews
         self._people = index.people
@@ -54,7 +53,7 @@ class Answering:
         self._disguises = RedisDisguises(reviews)
         self._recorder = recorder
         self._metrics = metrics
-        self._terms = terms
+        self._hold_s = hold_s
 
     def labels(self, queue: str) -> LabelSchema:
         """The labels that reviewers of a queue choose from. Raises NotFound."""
@@ -62,6 +61,14 @@ class Answering:
         if project is None:
             raise NotFound(f"there is no queue {queue!r}; GET /v1/queues lists them")
         return self._control.labels(project)
+
+    def document(self, queue: str) -> QueueDocument:
+        """What a queue does; the defaults for one without a document."""
+        document: QueueDocument | None = self._control.of("queue", project_of(queue)).get(name_of(queue) or "")
+        return document or QueueDocument()
+
+    def _terms(self, queue: str) -> Terms:
+        return terms_of(self.document(queue), project_of(queue) or "", self._hold_s)
 
     async def answer(
         self, token: LeaseToken, outcome: Outcome, given: dict[str, Answer], new_label: str | None, note: str,

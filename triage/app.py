@@ -46,7 +46,6 @@ from triage.parts import Parts
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
-from triage.reviewing.verdicts import Terms
 from triage.routes import cases as case_routes
 from triage.routes import control, documents, keys, monitoring, operations, predictions, queues, reviewing, v2
 from triage.routes import outcomes as outcome_routes
@@ -163,7 +162,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     stack.push_async_callback(shadowing.close)
     intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases, shadowing)
     casework = Casework(sites, cases, recorder, intake, stale_s, key)
-    answering = Answering(sites, reviews, index, recorder, metrics, lambda _: Terms(hold_s=settings.hold_s))
+    answering = Answering(sites, reviews, index, recorder, metrics, settings.hold_s)
     desk = Desk(sites, reviews, answering, settings.lease_s)
     sweeping = Sweeping(sites, reviews, desk, answering, recorder, metrics)
     returning = Returning(reviews, intake, recorder)

@@ -91,8 +91,12 @@ class Desk:
 
     def document(self, queue: str) -> QueueDocument:
         """What a queue does; the defaults for one without a document."""
-        document: QueueDocument | None = self._control.of("queue", project_of(queue)).get(name_of(queue) or "")
-        return document or QueueDocument()
+        return self._answering.document(queue)
+
+    def of_adjudicators(self, queue: str) -> bool:
+        """Whether another queue of the project leaves to this one what its readers cannot settle."""
+        documents: dict[str, QueueDocument] = self._control.of("queue", project_of(queue))
+        return any(document.escalate_to == name_of(queue) for document in documents.values())
 
     def labels(self, queue: str) -> LabelSchema:
         """The labels that reviewers of a queue choose from. Raises NotFound."""

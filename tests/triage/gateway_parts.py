@@ -30,7 +30,6 @@ from triage.metrics import Metrics
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
-from triage.reviewing.verdicts import ALONE, Terms
 from triage.shadowing import Shadowing
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
@@ -87,8 +86,6 @@ class Wired:
     returning: Returning
     cases: RedisCases
     casework: Casework
-    terms: dict[str, Terms]
-    """What queues ask of their answers, by name; nothing stands for one reader without a hold."""
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     async def predict(self, colour: str = "red", salt: int = 0, **about: Any) -> dict[str, Any]:
@@ -126,8 +123,7 @@ async def wired(
     shadowing = Shadowing(classifier, recorder, metrics, key)
     intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases, shadowing)
     casework = Casework(control, cases, recorder, intake, 10.0, key)
-    terms: dict[str, Terms] = {}
-    answering = Answering(control, reviews, index, recorder, metrics, lambda queue: terms.get(queue, ALONE))
+    answering = Answering(control, reviews, index, recorder, metrics, 0.0)
     desk = Desk(control, reviews, answering, 60)
     sweeping = Sweeping(control, reviews, desk, answering, recorder, metrics)
     returning = Returning(reviews, intake, recorder)
@@ -150,7 +146,6 @@ async def wired(
             returning,
             cases,
             casework,
-            terms,
         )
     finally:
         await classifier.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -19,14 +18,15 @@ from model_store.rules import Rules
 from triage import answers
 from triage.answers import Told
 from triage.control.catalog import Catalog
-from triage.index.audit_fold import AuditIndex
 from triage.index import item_events
+from triage.index.audit_fold import AuditIndex
 from triage.index.automatic import tell_automatic
 from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
 from triage.index.truths import put_truth
-from triage.promise.audits import BONUS_S
-from triage.reviewing.item import Item, queue_of, score
+from triage.index.verdict_fold import VerdictIndex, outcome
+from triage.reviewing.item import queue_of
+from triage.reviewing.routing import place
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 64
@@ -42,9 +42,14 @@ class Index:
         self._retention_s = retention_s
         self._audits = AuditIndex(reviews, catalog, retention_s)
         self._cases = RedisCases(reviews, retention_s)
+        self.people = VerdictIndex(reviews, self._audits, retention_s)
 
     async def apply(self, record: Record, told: Told | None = None) -> None:
         """Brings Redis to where the record says; `told` spares making its words again."""
+        if isinstance(record, VerdictRecord):
+            if await self.people.close(record, leave=True):
+                await self.people.go(record)
+            return
         await self._close(record, told)
         await self._open(record, told)
 
@@ -59,7 +64,7 @@ class Index:
     async def _close(self, record: Record, told: Told | None = None) -> None:
         """The part of a record that ends an item: a verdict, or an answer of the model that came back."""
         if isinstance(record, VerdictRecord):
-            await self._close_by_people(record)
+            await self.people.close(record)
         elif isinstance(record, EventRecord):
             await item_events.apply(self._reviews, record, self._retention_s)
         elif isinstance(record, PredictionRecord) and _withdraws(record):
@@ -67,18 +72,16 @@ class Index:
             assert record.queue is not None
             final = answers.model_final(record)
             await self._reviews.finish(
-                record.queue, record.id, "withdrawn", msgspec.json.encode(final), _outcome("final", record, final),
+                record.queue, record.id, "withdrawn", msgspec.json.encode(final), outcome("final", record, final),
                 self._retention_s, b"", record.revision,
             )  # fmt: skip
 
     async def _open(self, record: Record, told: Told | None = None) -> None:
         """The part of a record that asks somebody, or that nobody is asked about."""
-        await self._audits.apply(record)
         if isinstance(record, VerdictRecord):
-            second = answers.second_reading(record)
-            if second is not None:
-                await self._reviews.enqueue(record.queue, second, _place(second))
+            await self.people.go_if_due(record)
             return
+        await self._audits.apply(record)
         if isinstance(record, TruthRecord):
             await put_truth(self._reviews, record, self._retention_s)
         if isinstance(record, EventRecord) and record.name == CLOSED:
@@ -92,7 +95,7 @@ class Index:
             assert record.queue is not None
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
             await self._reviews.enqueue(
-                record.queue, told.item, _place(told.item), retry, told.view, record.revision, record.caller
+                record.queue, told.item, place(told.item, record.bonus_s), retry, told.view, record.revision, record.caller
             )
             return
         if not _withdraws(record):
@@ -101,23 +104,11 @@ class Index:
             else:
                 await self._put_view(record, told)
         if told.item.purpose == "audit":
-            await self._reviews.enqueue(queue_of(record.project), told.item, _place(told.item))
+            await self._reviews.enqueue(record.audit_queue or queue_of(record.project), told.item, place(told.item))
 
     async def _put_view(self, record: PredictionRecord, told: Told) -> None:
         blob, revision = told.item.blob, record.revision
         await self._reviews.put_view(record.id, told.view, blob, told.final, self._retention_s, revision, record.caller)
-
-    async def _close_by_people(self, verdict: VerdictRecord) -> None:
-        """A caller hears of the verdict that it waits for, and of one that decides otherwise than the model had answered; of
-        readings that only watch over the model it hears nothing."""
-        awaited = verdict.purpose == "review" and verdict.reading == 1
-        kind = "correction" if verdict.corrects else "final" if awaited else None
-        final = answers.people_final(verdict) if kind or verdict.purpose == "recall" else None
-        await self._reviews.finish(
-            verdict.queue, verdict.item or verdict.prediction, "resolved",
-            msgspec.json.encode(final) if final else b"", _outcome(kind, verdict, final) if kind else b"",
-            self._retention_s, encode(verdict), verdict.revision, verdict.prediction, verdict.reviewer, verdict.at,
-        )  # fmt: skip
 
     def _told(self, record: PredictionRecord, told: Told | None) -> Told:
         return told or answers.told(record, *self._look_up(record), self._suggestions)
@@ -134,21 +125,6 @@ class Index:
 
 def _withdraws(record: PredictionRecord) -> bool:
     return record.revision > 1 and record.route == "automatic"
-
-
-def _place(item: Item) -> float:
-    """What was drawn comes first: evidence that waits is a fault that goes unseen."""
-    return score(item.received_at, BONUS_S if item.drawn else 0.0)
-
-
-def _outcome(kind: str, record: PredictionRecord | VerdictRecord, final: dict[str, Any] | None) -> bytes:
-    prediction = record.prediction if isinstance(record, VerdictRecord) else record.id
-    return msgspec.json.encode(
-        {
-            "type": kind, "prediction": prediction, "project": record.project, "site": record.site, "case": record.case,
-            "final": final,
-        }
-    )  # fmt: skip
 
 
 async def _many(apply: Callable[[Record], Awaitable[None]], records: Iterable[Record]) -> int:

@@ -62,8 +62,8 @@ class QueueDocument(BaseModel):
     """What "the same" is (consensus.py)."""
     escalate_to: Name | None = None
     """The queue of the adjudicators, for what readers leave to them or cannot agree on."""
-    hold_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """A reviewer may take an answer back for so long before anybody is told."""
+    hold_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """A reviewer may take an answer back for so long before anybody is told; in place of the service's."""
     gold_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Of what a reviewer is given, the share whose answer is known."""
     wrong_gold_share: Share = 0.0

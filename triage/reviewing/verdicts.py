@@ -18,7 +18,8 @@ from model_store.record import Answer, EarlierReading, Outcome, Step, VerdictRec
 from triage.errors import Invalid
 from triage.promise import audits
 from triage.reviewing.consensus import Agreement, consensus
-from triage.reviewing.item import Item
+from triage.reviewing.item import Item, queue_of
+from triage.reviewing.queue_document import QueueDocument
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Terms:
 
 ALONE = Terms()
 """One reader decides, and at once."""
+
+
+def terms_of(document: QueueDocument, project: str, hold_s: float) -> Terms:
+    """What a queue's document says; `hold_s` is the service's."""
+    return Terms(
+        Agreement(document.agree, document.readers, document.agreement),
+        queue_of(project, document.escalate_to) if document.escalate_to else "",
+        hold_s if document.hold_s is None else document.hold_s,
+    )
 
 
 def judged(
