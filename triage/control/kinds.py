@@ -65,7 +65,7 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
         Kind("queue", "queues", QueueDocument, "queues.read", "queues.manage"),
         Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
-        Kind("hold", "holds", HoldDocument, "log.read", "sites.manage"),
+        Kind("hold", "holds", HoldDocument, "log.read", "purge"),
         Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage"),
         Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
