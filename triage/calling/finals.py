@@ -34,6 +34,7 @@ class Finals:
         self._timeout_s = timeout_s
         self._reviews = reviews
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._looks: dict[str, asyncio.Task[tuple[bytes, bytes | None]]] = {}
         self._subscribed = False
 
     @contextlib.contextmanager
@@ -55,6 +56,21 @@ class Finals:
         for events in list(chosen):
             for event in events:
                 event.set()
+
+    async def look(self, prediction_id: str) -> tuple[bytes, bytes | None]:
+        """View and final state, for those who were woken; all who wait for one prediction look once.
+
+        Raises NotFound, IndexAway.
+        """
+        task = self._looks.get(prediction_id)
+        if task is None:
+            task = self._looks[prediction_id] = asyncio.create_task(self._view(prediction_id))
+            task.add_done_callback(lambda _: self._looks.pop(prediction_id, None))
+        return await asyncio.shield(task)
+
+    async def _view(self, prediction_id: str) -> tuple[bytes, bytes | None]:
+        view, final, _ = await self._reviews.view(prediction_id)
+        return view, final
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until the gateway stops, when everybody is woken."""

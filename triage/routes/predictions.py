@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Annotated, Any, Literal
 
@@ -141,16 +142,14 @@ async def show(
     parts: Parts = request.app.state.parts
     deadline = time.monotonic() + (wait or min(wait_s(prefer) or 0, _LONGEST_S))
     with parts.calls.finals.watched(prediction_id) as news:
-        while True:
-            view, final, _ = await _seen(parts, who, prediction_id, "predictions.all")
-            left = deadline - time.monotonic()
-            if final is not None or left <= 0 or parts.stopping.is_set():
-                return json_reply(_state(view, final))
-            try:
+        view, final, _ = await _seen(parts, who, prediction_id, "predictions.all")
+        while final is None and (left := deadline - time.monotonic()) > 0 and not parts.stopping.is_set():
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), left)
-            except TimeoutError:
-                continue
-            news.clear()
+            if news.is_set() and not parts.stopping.is_set():
+                news.clear()
+                view, final = await parts.calls.finals.look(prediction_id)
+    return json_reply(_state(view, final))
 
 
 @router.get("/{prediction_id}/image", responses=_PNG)
