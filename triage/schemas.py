@@ -56,8 +56,9 @@ class ModelName(_Body):
 
 class Final(_Body):
     labels: list[str]
-    by: Literal["model", "people", "caller"]
-    outcome: Literal["labels", "none_of_these", "unusable", "new_label"] = "labels"
+    by: Literal["model", "people", "caller", "nobody"]
+    """nobody: the queue's deadline passed first."""
+    outcome: Literal["labels", "none_of_these", "unusable", "new_label", "undecided", "unresolved"] = "labels"
     new_label: str | None = None
     revision: int
     at: str
@@ -181,6 +182,8 @@ class LeaseRequest(_Body):
     """Who reviews, where the caller may name others; left out: whoever asks."""
     count: Annotated[int, Field(ge=1, le=100)] = 1
     seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    case: bool = False
+    """The best item and what waits of its case, in place of `count` items."""
     wait: Annotated[float, Field(ge=0, le=30)] = 0
     """Seconds to wait for an item when there is none."""
 
@@ -234,6 +237,13 @@ class QueueBody(_Body):
     waiting: int
     leased: int
     oldest_age_seconds: float
+    """Of what is not answered."""
+    overdue: int
+    """Older than the queue's service level, of what callers wait for."""
+    dead: int
+    answered_last_hour: int
+    reasons: dict[str, int]
+    """Reason -> unanswered items that have it; blind readings have none."""
     labels: list[Label]
     groups: list[Group]
 
@@ -311,3 +321,25 @@ class Me(_Body):
     """Prefix of the key that was sent."""
     grants: list[GrantBody]
     permissions: list[str]
+
+
+class DeadItem(_Body):
+    """An item whose lease expired too often without an answer."""
+
+    item: str
+    prediction: str | None
+    """Null in a blind item."""
+    site: str
+    case: str | None
+    purpose: Literal["review", "audit", "recall", "gold"]
+    reasons: list[str]
+    received_at: str
+    died_at: str
+    expiries: int
+    died: int
+    """How often it died, and was put back in between."""
+
+
+class Returned(_Body):
+    returned: int
+    """Items that went back to the queue."""

@@ -1,4 +1,4 @@
-"""What nobody manages to answer does not go round for ever; a skip is no failure; what died comes back when somebody says so."""
+"""What nobody manages to answer does not go round for ever, a skip is no failure, and a manager brings back what died."""
 
 from __future__ import annotations
 

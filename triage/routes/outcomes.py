@@ -119,4 +119,4 @@ async def outcomes(
 
 async def _known(parts: Parts, queue: str) -> None:
     if queue not in await parts.reviews.queues():
-        parts.desk.labels(queue)  # raises NotFound for one that is of no project
+        await parts.desk.known(queue)

@@ -1,4 +1,4 @@
-"""`/v1/queues` and `/v1/leases`: what reviewers and the programs behind them use."""
+"""Leasing and `/v1/leases`: what reviewers and the programs behind them use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from triage.answers import when
-from triage.errors import BadRequest, Forbidden, NotFound
+from triage.errors import BadRequest, Forbidden
 from triage.parts import Parts
 from triage.reviewing.item import Lease, LeaseToken, project_of
 from triage.routes.doors import named, permits, who
+from triage.routes.queues import answerable
 from triage.routes.replies import json_reply, png_reply
-from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, QueueBody, VerdictBody, VerdictRequest
+from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, VerdictBody, VerdictRequest
 
 router = APIRouter(prefix="/v1", tags=["review"])
-_READS, _LEASES = [Depends(permits("queues.read"))], [Depends(permits("lease"))]
+_LEASES = [Depends(permits("lease"))]
 _LOST: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 409: {"model": Problem}, 503: {"model": Problem}}
 _POLL_S = 0.1
 
@@ -35,29 +36,24 @@ async def token_of(request: Request, token: str) -> LeaseToken:
 Token = Annotated[LeaseToken, Depends(token_of)]
 
 
-@router.get("/queues", response_model=list[QueueBody], dependencies=_READS)
-async def queues(request: Request) -> Response:
-    parts: Parts = request.app.state.parts
-    names = sorted({*await parts.reviews.queues(), *(f"{site.project}.review" for site in parts.control.sites)})
-    principal = who(request)
-    return json_reply([await _queue(parts, name) for name in names if principal.may("queues.read", project_of(name))])
-
-
-@router.get("/queues/{queue}", response_model=QueueBody, responses={404: {"model": Problem}}, dependencies=_READS)
-async def queue(request: Request, queue: str) -> Response:
-    return json_reply(await _queue(request.app.state.parts, queue))
-
-
 @router.post("/queues/{queue}/leases", response_model=Leases, responses={404: {"model": Problem}}, dependencies=_LEASES)
 async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
-    """Takes up to `count` items, oldest first. They come back to the queue unless answered before the lease expires."""
+    """Takes up to `count` items, best first; with `case` the best one and what waits of its case, a hundred at most.
+
+    They come back to the queue unless answered before the lease expires. An adjudicators' queue asks for that role.
+    """
     parts: Parts = request.app.state.parts
     principal = who(request)
     reviewer = named(principal, body.reviewer)
-    sites = principal.sites("lease", project_of(queue) or "")
+    project = project_of(queue) or ""
+    if parts.desk.of_adjudicators(queue) and not principal.may("adjudicate", project):
+        raise Forbidden(f"{queue} is read by adjudicators; ask an admin for that role")
+    sites = principal.sites("lease", project)
     deadline = time.monotonic() + body.wait
     while not (
-        leases := await parts.desk.lease(queue, reviewer, body.count, body.seconds, sites, principal.subject)
+        leases := await parts.desk.lease(
+            queue, reviewer, body.count, body.seconds, sites, principal.subject, body.case
+        )
     ):  # fmt: skip
         if time.monotonic() >= deadline or parts.stopping.is_set():
             break
@@ -68,7 +64,7 @@ async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
         for each in leases:
             await parts.desk.give_back(each.token)
         leases = []
-    return json_reply({"items": [_leased(each) for each in leases], **_answerable(parts, queue)})
+    return json_reply({"items": [_leased(each) for each in leases], **answerable(parts, queue)})
 
 
 @router.patch("/leases/{token}", response_model=LeaseExtended, responses=_LOST, dependencies=_LEASES)
@@ -122,30 +118,6 @@ async def verdict(request: Request, token: Token, body: VerdictRequest) -> Respo
             "at": when(stands.at),
         }
     )  # fmt: skip
-
-
-async def _queue(parts: Parts, name: str) -> dict[str, object]:
-    try:
-        await parts.desk.known(name)
-        answerable = _answerable(parts, name)
-    except NotFound:
-        if name not in await parts.reviews.queues():
-            raise
-        answerable = {"labels": [], "groups": []}  # its sites are gone and its items are not: they must not be hidden
-    stats = await parts.reviews.stats(name)
-    return {
-        "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,
-        **answerable,
-    }  # fmt: skip
-
-
-def _answerable(parts: Parts, queue: str) -> dict[str, object]:
-    """What a reviewer can say: the labels, and which of them exclude one another. Raises NotFound."""
-    schema = parts.desk.labels(queue)
-    return {
-        "labels": [label.model_dump() for label in schema.labels],
-        "groups": [group.model_dump() for group in schema.groups],
-    }
 
 
 def _leased(lease: Lease) -> dict[str, object]:
