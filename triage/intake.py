@@ -84,6 +84,7 @@ class Intake:
         self._suggestions = suggestions
         self._audit_key = audit_key
         self._cases = cases
+        self._took = functools.partial(metrics.stage, "blob")
         self._shadowing = shadowing
 
     async def predict(self, image: bytes, request: Request) -> bytes:
@@ -175,8 +176,7 @@ class Intake:
         self, key: str, image: bytes, site: Site, deadline: float | None
     ) -> Prediction | None:
         """Scores, or None when the model did not answer; the blob is durable either way. Raises ImageError."""
-        put = self._blobs.put(key, image)
-        put.add_done_callback(functools.partial(self._stored, time.perf_counter()))
+        put = self._blobs.put(key, image, self._took)
         try:
             scores = await self._classify(image, site, deadline)
         except ImageError:
@@ -187,11 +187,6 @@ class Intake:
             raise
         await put
         return scores
-
-    def _stored(self, started: float, put: asyncio.Future[bool]) -> None:
-        # Whoever was cancelled does not ask for the error any more.
-        if not put.cancelled() and put.exception() is None:
-            self._metrics.stage("blob", time.perf_counter() - started)
 
     async def _classify(self, image: bytes, site: Site, deadline: float | None) -> Prediction | None:
         if site.bundle is not None:

@@ -6,6 +6,7 @@ The queue has one implementation, and so no protocol: index/reviews.py.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from model_store.bundle import Bundle
@@ -25,8 +26,9 @@ class Classifier(Protocol):
 class Blobs(Protocol):
     """Content-addressed images under `<project>/<site>/<sha256>`."""
 
-    def put(self, key: str, data: bytes) -> asyncio.Future[bool]:
-        """Begins at once; durable when it is done, and then True when the key was new. Cancelling it takes nothing back."""
+    def put(self, key: str, data: bytes, took: Callable[[float], None] = ...) -> asyncio.Future[bool]:
+        """Begins at once; durable when it is done, and then True when the key was new. Cancelling it takes nothing back.
+        `took` is called, from any thread, with the seconds that a new image took."""
 
     async def get(self, key: str) -> bytes:
         """Raises NotFound."""

@@ -161,3 +161,28 @@ async def test_a_cancelled_put_is_finished(blobs: Blobs) -> None:
     while not await there():
         assert asyncio.get_running_loop().time() < deadline
     assert not await blobs.put(KEY, b"content")
+
+
+@pytest.mark.parametrize("ill", [False, True])
+async def test_who_asks_late_is_told_without_being_woken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ill: bool
+) -> None:
+    """However the put ends, before or after somebody asks."""
+
+    def fails(folder: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    blobs, took = LocalBlobs(tmp_path, threads=1), list[float]()
+    assert await blobs.put("p/s/first", b"content")
+    if ill:
+        monkeypatch.setattr(naming, "sync_folder", fails)
+    late = blobs.put("p/s/late", b"content", took.append)
+    early = blobs.put("p/s/early", b"content", took.append)
+    results = [
+        *await asyncio.gather(early, return_exceptions=True),
+        *await asyncio.gather(late, return_exceptions=True),
+    ]
+    assert [type(result) for result in results] == ([Unavailable] * 2 if ill else [bool] * 2)
+    assert late.done()
+    assert len(took) == (0 if ill else 2)
+    blobs.close()

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class LocalBlobs:
         self._naming = Naming(self._name, _told, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
-    def put(self, key: str, data: bytes) -> asyncio.Future[bool]:
-        return self._naming.put(f"{self._root}/{key}", data)
+    def put(self, key: str, data: bytes, took: Callable[[float], None] = lambda _: None) -> asyncio.Future[bool]:
+        return self._naming.put(f"{self._root}/{key}", data, took)
 
     async def get(self, key: str) -> bytes:
         try:

@@ -10,17 +10,52 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any
 
 from model_store.files import sync_folder
 
+Result = bool | Exception
 
-class _Put(NamedTuple):
-    path: str
-    data: bytes
-    done: asyncio.Future[bool]
+
+class Put(asyncio.Future[bool]):
+    """A put that has begun. Waking the event loop costs as much as the put itself, and mostly nobody waits for it yet, since the
+    model takes longer: so it is told when somebody asks, and the loop is woken only for who does so before it is done."""
+
+    def __init__(self, path: str, data: bytes, took: Callable[[float], None]) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.path, self.data, self.took = path, data, took
+        self.began = time.perf_counter()
+        self.result_told: Result | None = None
+        self.asked = False
+
+    def tell(self) -> None:
+        """In the loop: the future is what the thread told."""
+        if self.result_told is None or super().done():
+            return
+        if isinstance(self.result_told, Exception):
+            self.set_exception(self.result_told)
+        else:
+            self.set_result(self.result_told)
+
+    def done(self) -> bool:
+        self.tell()
+        return super().done()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Any = None) -> None:
+        # In this order: the thread tells first and then looks whether somebody asked, so that one of the two sees the other.
+        self.asked = True
+        super().add_done_callback(callback, context=context)
+        self.tell()
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        self.asked = True
+        self.tell()
+        return super().__await__()
+
+    __iter__ = __await__
 
 
 class Naming:
@@ -32,18 +67,19 @@ class Naming:
     ) -> None:
         self._name = name
         self._told = told
-        self._inbox: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
-        self._named: deque[tuple[_Put, bool]] = deque()
+        self._inbox: queue.SimpleQueue[Put | None] = queue.SimpleQueue()
+        self._named: deque[tuple[Put, Result]] = deque()
         self._syncing = threading.Lock()
         self._threads = [threading.Thread(target=self._write, name=f"put-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 
-    def put(self, path: str, data: bytes) -> asyncio.Future[bool]:
-        """Begins at once; what `name` told, when file and name are durable. Cancelling it cancels only the waiting."""
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._inbox.put(_Put(path, data, done))
-        return done
+    def put(self, path: str, data: bytes, took: Callable[[float], None]) -> Put:
+        """Begins at once; what `name` told, when file and name are durable. `took` is called with the seconds until then, if it
+        is new. Cancelling it cancels only the waiting."""
+        put = Put(path, data, took)
+        self._inbox.put(put)
+        return put
 
     def close(self) -> None:
         """Finishes what was handed in."""
@@ -68,7 +104,7 @@ class Naming:
                 finally:
                     self._syncing.release()
 
-    def _sync(self, named: list[tuple[_Put, bool]]) -> None:
+    def _sync(self, named: list[tuple[Put, Result]]) -> None:
         failed: dict[str, Exception] = {}
         for folder in {put.path.rpartition("/")[0] for put, _ in named}:
             try:
@@ -78,19 +114,20 @@ class Naming:
         _tell([(put, failed.get(put.path.rpartition("/")[0], new)) for put, new in named])
 
 
-def _tell(results: list[tuple[_Put, bool | Exception]]) -> None:
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Put, bool | Exception]]] = {}
+def _tell(results: list[tuple[Put, Result]]) -> None:
+    """In the thread. Each loop is woken once, and for those only who are waited for."""
+    loops: dict[asyncio.AbstractEventLoop, list[Put]] = {}
+    now = time.perf_counter()
     for put, result in results:
-        loops.setdefault(put.done.get_loop(), []).append((put, result))
+        if result is True:
+            put.took(now - put.began)
+        put.result_told, put.data = result, b""
+        if put.asked:
+            loops.setdefault(put.get_loop(), []).append(put)
     for loop, theirs in loops.items():
         loop.call_soon_threadsafe(_wake, theirs)
 
 
-def _wake(results: list[tuple[_Put, bool | Exception]]) -> None:
-    for put, result in results:
-        if put.done.done():  # its caller was cancelled
-            continue
-        if isinstance(result, Exception):
-            put.done.set_exception(result)
-        else:
-            put.done.set_result(result)
+def _wake(puts: list[Put]) -> None:
+    for put in puts:
+        put.tell()

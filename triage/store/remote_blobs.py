@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -19,19 +21,21 @@ class RemoteBlobs:
         self._store = store_at(url)
         self._putting: set[asyncio.Task[bool]] = set()
 
-    def put(self, key: str, data: bytes) -> asyncio.Future[bool]:
-        task = asyncio.get_running_loop().create_task(self._put(key, data))
+    def put(self, key: str, data: bytes, took: Callable[[float], None] = lambda _: None) -> asyncio.Future[bool]:
+        task = asyncio.get_running_loop().create_task(self._put(key, data, took))
         self._putting.add(task)  # whoever asked may go away; the loop alone would let it be collected
         task.add_done_callback(self._putting.discard)
         return asyncio.shield(task)
 
-    async def _put(self, key: str, data: bytes) -> bool:
+    async def _put(self, key: str, data: bytes, took: Callable[[float], None]) -> bool:
+        began = time.perf_counter()
         try:
             await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
         except (AlreadyExistsError, PreconditionError):
             return False
         except (BaseError, OSError) as error:
             raise self._away(error) from None
+        took(time.perf_counter() - began)
         return True
 
     async def get(self, key: str) -> bytes:
