@@ -31,6 +31,8 @@ COMMANDS = {
     "apply": ("triage.commands.apply", "apply", "Make control documents what files say."),
     "diff": ("triage.commands.apply", "diff", "What apply would change."),
     "release": ("triage.commands.release", "release", "Try a model at a site, put it in force, take it back."),
+    "backup": ("triage.commands.backup", "backup", "Copy everything a service is made of."),
+    "restore": ("triage.commands.backup", "restore", "Put a backup back into an empty place."),
     "doctor": ("triage.commands.doctor", "doctor", "What is wrong here, each finding with its mend."),
 }
 """Command -> module, attribute, one line of help. The line stands here so that `--help` imports nothing."""
