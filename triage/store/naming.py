@@ -21,7 +21,7 @@ Result = bool | Exception
 
 
 class Put(asyncio.Future[bool]):
-    """A put that has begun. Waking the event loop costs as much as the put itself, and mostly nobody waits for it yet, since the
+    """A put that has begun. Waking the event loop costs as much as the put does, and mostly nobody waits for it yet, since the
     model takes longer: so it is told when somebody asks, and the loop is woken only for who does so before it is done."""
 
     def __init__(self, path: str, data: bytes, took: Callable[[float], None]) -> None:
