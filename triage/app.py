@@ -47,7 +47,7 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.routes import cases as case_routes
-from triage.routes import control, documents, keys, monitoring, operations, predictions, queues, reviewing, v2
+from triage.routes import control, documents, keys, monitoring, operations, predictions, queues, reading, reviewing, v2
 from triage.routes import outcomes as outcome_routes
 from triage.routes import webhooks as webhook_routes
 from triage.routes.bounded import Bounded
@@ -92,7 +92,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     app = FastAPI(title="Second Reader", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     for router in (
         predictions.images,
-        predictions.router,
+        reading.router,
         v2.router,
         case_routes.router,
         queues.router,

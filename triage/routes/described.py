@@ -26,7 +26,9 @@ def describe(app: FastAPI) -> None:
     def description() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _with_refusals(
-                get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version=app.openapi_version)
+                get_openapi(
+                    title=app.title, version=app.version, routes=app.routes, openapi_version=app.openapi_version
+                )
             )
         return app.openapi_schema
 
