@@ -22,6 +22,7 @@ COMMANDS = {
     "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
     "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
     "predict": ("triage.commands.predict", "predict", "Send images to a running service."),
+    "backfill": ("triage.commands.backfill", "backfill", "Send the images of a folder or bucket, in the service's own time."),
     "review": ("triage.commands.review", "review", "Answer items in the terminal."),
     "explain": ("triage.commands.log", "explain", "Why an image was answered so."),
     "log": ("triage.commands.log", "deployment_log", "The deployment log as Parquet."),

@@ -88,6 +88,10 @@ class Client:
         found: list[dict[str, Any]] = self._send("GET", "/v1/queues").json()
         return found
 
+    def metrics(self) -> str:
+        """The gateway's metrics, in Prometheus' own words."""
+        return self._send("GET", "/metrics").text
+
     def lease(
         self, queue: str, reviewer: str | None = None, count: int = 1, seconds: int | None = None, wait_s: float = 0,
         case: bool = False,
