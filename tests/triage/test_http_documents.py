@@ -134,6 +134,25 @@ def test_two_gateways_on_one_folder_follow_each_other(served: Served, tmp_path: 
         eventually(lambda: route(5) == "automatic")
 
 
+def test_a_class_that_one_gateway_suspends_the_other_no_longer_answers(served: Served, tmp_path: Path) -> None:
+    with (
+        running_gateway(served.data.folder, served.valkey.url, node="suspends", blobs=str(tmp_path)) as other,
+        client(other) as second,
+    ):
+
+        def route(salt: int) -> str:
+            return str(second.predict(picture("red", salt=salt))["route"])
+
+        assert route(11) == "automatic"
+        where = "/v1/projects/default/sites/default/classes/red"
+        said = served.http.post(f"{where}/suspend", json={"reason": "a new scanner", "actor": "grace"})
+        assert said.status_code == 200, said.text
+        eventually(lambda: route(12) == "review")
+        said = served.http.post(f"{where}/resume", json={"reason": "mended", "actor": "grace", "hours": 1})
+        assert said.status_code == 200, said.text
+        eventually(lambda: route(13) == "automatic")
+
+
 def test_a_gateway_that_cannot_read_its_documents_defers_and_answers_again(served: Served, tmp_path: Path) -> None:
     data = make_data(tmp_path / "data")
     control = data.folder / "control"

@@ -61,6 +61,7 @@ def _routes(kind: Kind[Any]) -> APIRouter:
         parts: Parts = request.app.state.parts
         replaced = precondition(if_match, if_none_match)
         etag = await parts.changes.keep(kind.name, project, name, body, replaced, who.subject)
+        parts.learn()
         return json_reply(shown(body), headers={"ETag": etag})
 
     async def remove(
@@ -72,6 +73,7 @@ def _routes(kind: Kind[Any]) -> APIRouter:
         if if_match is None:
             raise PreconditionFailed("say with If-Match which version is removed; GET the document and send its ETag")
         await parts.changes.drop(kind.name, project, name, if_match, who.subject)
+        parts.learn()
         return Response(status_code=204)
 
     async def names(*, request: Request, project: Any = None) -> Response:
