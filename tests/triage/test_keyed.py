@@ -44,8 +44,7 @@ class Two:
         return int(self.http[0].get("/v1/queues/default.review").json()["waiting"])
 
     def settled(self) -> None:
-        for http in self.http:
-            eventually(lambda http=http: http.get("/readyz").json()["why"] == [])
+        eventually(lambda: all(http.get("/readyz").json()["why"] == [] for http in self.http))
 
 
 @pytest.fixture(scope="module")
