@@ -17,12 +17,16 @@ from redis import Redis
 
 from embedded.stack import Gateway, Valkey
 from model_store.labels import Group, Label, LabelSchema
+from model_store.record import VerdictRecord
 from tests import bundles
 from tests.browser import CHROMIUM, opened, running_chromium
 from tests.services import client, eventually, make_data, running_gateway, running_valkey
+from tests.triage.holders import holder
 from triage.client import Client
+from triage.journal.segments import read
 from triage.policy import REASONS
 from triage.reviewing.item import Item
+from triage.store.documents import LocalDocuments
 
 pytestmark = pytest.mark.browser
 QUEUE = "default.review"
@@ -140,7 +144,7 @@ def test_only_what_was_painted_counts_as_shown(
     with Redis.from_url(valkey.url, decode_responses=True) as redis:
 
         def shown(item: str) -> bool:
-            return bool(redis.hexists(f"sr:{{{QUEUE}}}:item:{item}", "shown"))
+            return bool(redis.hexists(f"sr:{{{QUEUE}}}:item:{item}", "h"))
 
         eventually(lambda: shown(first))
         eventually(lambda: service.queue(QUEUE)["leased"] == 2)  # the next one is fetched already
@@ -295,6 +299,49 @@ def test_a_key_is_asked_for(tmp_path: Path, valkey: Valkey, context: BrowserCont
         page.close()  # a waiting page would hold up the gateway's end
     assert [each for each in complaints if "401" not in each] == []
     _forget(valkey)
+
+
+@pytest.mark.parametrize("way", ["key", "proxy"])
+def test_a_person_reviews_under_their_own_name(
+    tmp_path: Path, valkey: Valkey, context: BrowserContext, way: str
+) -> None:
+    data = make_data(tmp_path)
+    data.declare(mode="assist")
+    mine, sends = holder(tmp_path, "reviewer", subject="ada"), holder(tmp_path, "caller", "auditor", subject="pacs")
+    people = b'{"people": {"ada": [{"role": "reviewer"}]}}'
+    LocalDocuments(tmp_path / "control").swap("access.json", people, None)
+    with (
+        running_gateway(tmp_path, valkey.url, proxy_header="X-User", proxy_networks='["127.0.0.0/8"]') as gateway,
+        client(gateway, sends.key) as caller,
+    ):
+        (only,) = sent(caller, 1)
+        if way == "proxy":
+            context.set_extra_http_headers({"X-User": "ada"})
+        page, complaints = opened(context, f"{gateway.url}/review", reviewer=None)
+        if way == "key":
+            page.wait_for_selector("dialog[open] input[type=password]")
+            page.keyboard.type(mine.key)
+            page.keyboard.press("Enter")
+        press_then_next(page, "4", "4")
+        expect(page.locator("[data-hook=reviewer]")).to_have_text("ada")
+        expect(page.locator("[data-hook=reviewer]")).to_be_disabled()
+        assert final(caller, only)["labels"] == ["other"]
+        page.close()
+    (verdict,) = (each for _, each in read(tmp_path / "journal" / "test") if isinstance(each, VerdictRecord))
+    assert (verdict.reviewer, verdict.principal) == ("ada", "")
+    assert [each for each in complaints if "401" not in each] == []
+    context.set_extra_http_headers({})
+    _forget(valkey)
+
+
+def test_who_may_not_review_hears_why(tmp_path: Path, valkey: Valkey, context: BrowserContext) -> None:
+    make_data(tmp_path)
+    with running_gateway(tmp_path, valkey.url, proxy_header="X-User", proxy_networks='["127.0.0.0/8"]') as gateway:
+        context.set_extra_http_headers({"X-User": "eve"})
+        page, _ = opened(context, f"{gateway.url}/review", reviewer=None)
+        expect(page.locator("[data-hook=stoppedWhy]")).to_have_text("Eve is known here and has no role.")
+        page.close()
+    context.set_extra_http_headers({})
 
 
 def test_independent_labels_say_only_what_was_touched(

@@ -74,6 +74,8 @@ async def allow_any(
     """Whoever asks, if they may do one of these things at least."""
     principal = who(request)
     if not any(principal.may(permission, project, site) for permission in permissions):
+        if not principal.grants:
+            raise Forbidden(f"{principal.subject} is known here and has no role; ask an admin for one (docs/access.md)")
         where = " of " + "/".join(name for name in (project, site) if name) if project or site else ""
         # The route and not the path, in which there may be anything.
         asked = getattr(request.scope.get("route"), "path", "")
@@ -110,7 +112,7 @@ class permits:
         if self._everywhere:
             return await allow_any(request, self.permissions, EVERYTHING, EVERYTHING)
         path = request.path_params
-        project = path.get("project") or _project(path.get("queue") or path.get("token"))
+        project = path.get("project") or _project(path.get("queue") or path.get("token") or path.get("verdict"))
         return await allow_any(request, self.permissions, project, path.get("site"))
 
 

@@ -26,6 +26,11 @@ export class Api {
     this.#askKey = askKey;
   }
 
+  /** Who the service takes the reviewer for, and what they may do. */
+  me() {
+    return this.#json("GET", "v1/me");
+  }
+
   queues() {
     return this.#json("GET", "v1/queues");
   }

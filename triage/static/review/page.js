@@ -22,22 +22,39 @@ const connection = new Connection((why) => notices.banner((away = why), outbox?.
 const stage = new Stage(hooks.frame);
 const reading = new Reading(stage, shown);
 
-session.reviewer ??= await askName();
-hooks.reviewer.textContent = session.reviewer;
+const me = await known();
+if (me.names_reviewers) session.reviewer ??= await askName();
+const reviewer = me.names_reviewers ? session.reviewer : me.subject; // a person's name is not theirs to choose
+hooks.reviewer.textContent = reviewer;
+hooks.reviewer.disabled = !me.names_reviewers;
+const looksUp = ["predictions.all", "sites.read"].every((each) => me.permissions.includes(each));
 const queue = chosenQueue(await connection.insist(() => api.queues()));
-const desk = new Desk(api, connection, queue, session.reviewer, (...leased) => prepare(api, connection, ...leased), {
+const desk = new Desk(api, connection, queue, reviewer, (...leased) => prepare(api, connection, looksUp, ...leased), {
   changed: render,
   lost: (_, why) => notices.notice(`${notices.sentence(why)} Here is the next one.`),
-  refused: (error) => {
-    hooks.stoppedWhy.textContent = notices.sentence(error.message);
-    hooks.screen.dataset.screen = "stopped";
-  },
+  refused: stop,
 });
 const progress = new Progress(api, desk);
 outbox = new Outbox(api, connection, delivered);
 listen();
 render();
 await Promise.all([desk.supply(), progress.refresh()]);
+
+/** Who reviews; asked for a key first, where one is needed. Whoever may do nothing hears why, and nothing more happens. */
+async function known() {
+  try {
+    return await connection.insist(() => api.me());
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    stop(error);
+    return new Promise(() => {});
+  }
+}
+
+function stop(error) {
+  hooks.stoppedWhy.textContent = notices.sentence(error.message);
+  hooks.screen.dataset.screen = "stopped";
+}
 
 function render() {
   progress.show();

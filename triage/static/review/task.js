@@ -4,15 +4,19 @@ import { Refused } from "./api.js";
 
 const rulesByDigest = new Map();
 
-/** `{token, item, labels, groups, picture, classes}`; the last two are promises. `picture` rejects with Refused. */
-export function prepare(api, connection, item, labels, groups) {
+/**
+ * `{token, item, labels, groups, picture, classes}`; the last two are promises. `picture` rejects with Refused. `looksUp`: the
+ * reviewer may read predictions and rules; without, suggestions are shown without the thresholds they stand under.
+ */
+export function prepare(api, connection, looksUp, item, labels, groups) {
   const task = {
     token: item.token,
     item,
     labels,
     groups,
     picture: connection.insist(() => api.image(item.image)).then(decoded),
-    classes: item.suggestions.length ? connection.insist(() => classes(api, item.prediction)) : Promise.resolve({}),
+    classes:
+      looksUp && item.suggestions.length ? connection.insist(() => classes(api, item.prediction)) : Promise.resolve({}),
   };
   task.picture.catch(() => {}); // whoever shows it hears of it; until then it is no unhandled failure
   task.classes.catch(() => {});
