@@ -113,6 +113,23 @@ def test_a_challenger_is_opened_with_all_it_names(control: Control, data: Data) 
     assert control.site("default", "default") is before, "nothing changed, nothing is built again"
 
 
+def test_a_site_can_be_had_as_its_challenger_would_have_it(control: Control, data: Data) -> None:
+    other = bundles.make(data.folder, version="2")
+    rules = bundles.signed(data.folder, bundles.rules(other))
+    data.declare(suspended=["green"], challenger={"model": "colours/2", "rules": rules.digest, "canary": 0.25})
+    control.poll()
+    site = control.site("default", "default")
+    tried = site.challenging
+    assert tried is not None
+    assert tried is site.challenging, "made once a version"
+    assert (tried.bundle, tried.rules, tried.challenging) == (other, rules, None)
+    assert (tried.mode, tried.etag, tried.suspended) == (site.mode, site.etag, frozenset({"green"}))
+    assert set(tried.proofs) == {"red", "green"}
+    data.declare()
+    control.poll()
+    assert control.site("default", "default").challenging is None
+
+
 def test_a_shadow_needs_no_rules(control: Control, data: Data) -> None:
     bundles.make(data.folder, version="2")
     data.declare(challenger={"model": "colours/2", "shadow": 1})
