@@ -2,12 +2,12 @@
 
     python examples/consumer.py --queue default.review --reviewer ada --folder bridge
 
-It takes a few items at a time and puts each into the folder as `to-read/ITEM.png` and `to-read/ITEM.json`, which says what may
-be answered. Whoever answers writes `answered/ITEM.json`, like `{"present": ["boot"]}` or `{"outcome": "unusable"}`: under
-another name first, then renamed. Labels that a blind item asks for and that are not present are sent as absent.
+It takes a few items at a time and puts each into the folder as `to-read/ITEM.png` and `to-read/ITEM.json`, which says what
+may be answered. Whoever answers writes `answered/ITEM.json`, like `{"present": ["boot"]}` or `{"outcome": "unusable"}`:
+under another name first, then renamed. Labels that a blind item asks for and that are not present are sent as absent.
 
-All that it has to remember lies in the folder, so it may be killed at any moment and started again: items that are still its
-own are kept, others are taken away again, and an answer that was sent already is sent again, which changes nothing.
+All that it has to remember lies in the folder, so it may be killed at any moment and started again: items that are still
+its own are kept, others are taken away again, and an answer that was sent already is sent again, which changes nothing.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/webhook_receiver.py --port 9000 --secret records.secret --database outcomes.db
 
-Whoever sends images writes down what it waits for (`INSERT INTO waiting(prediction, since) VALUES (?, ?)`, seconds since the
-epoch). Table `outcomes` then holds, for each prediction, the newest answer. Webhooks come at least once and may come late, or not
-at all while this machine is off for days: what is still waited for after `--ask-after` seconds is asked for.
+Whoever sends images writes down what it waits for (`INSERT INTO waiting(prediction, since) VALUES (?, ?)`, seconds since
+the epoch). Table `outcomes` then holds, for each prediction, the newest answer. Webhooks come at least once and may come
+late, or not at all while this machine is off for days: what is still waited for after `--ask-after` seconds is asked for.
 """
 
 from __future__ import annotations
