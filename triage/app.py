@@ -47,7 +47,19 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.routes import cases as case_routes
-from triage.routes import control, documents, keys, monitoring, operations, predictions, queues, reading, reviewing, v2
+from triage.routes import (
+    control,
+    documents,
+    keys,
+    monitoring,
+    operations,
+    predictions,
+    queues,
+    reading,
+    reviewing,
+    v2,
+    verdicts,
+)
 from triage.routes import outcomes as outcome_routes
 from triage.routes import webhooks as webhook_routes
 from triage.routes.bounded import Bounded
@@ -97,6 +109,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         case_routes.router,
         queues.router,
         reviewing.router,
+        verdicts.router,
         outcome_routes.router,
         webhook_routes.router,
         control.router,

@@ -205,6 +205,16 @@ class LeasedItem(_Body):
     reasons: list[str]
     suggestions: list[Suggestion]
     received_at: str
+    earlier: list[EarlierSaid] = []
+    """What others said of it before, told to adjudicators."""
+
+
+class EarlierSaid(_Body):
+    reviewer: str
+    outcome: str
+    answers: dict[str, str]
+    note: str
+    new_label: str | None
 
 
 class Leases(_Body):
@@ -224,12 +234,28 @@ class VerdictRequest(_Body):
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
+class EscalateRequest(_Body):
+    note: Annotated[str, Field(max_length=2000)] = ""
+    """For the adjudicators."""
+
+
+class AmendRequest(VerdictRequest):
+    revision: Annotated[int, Field(ge=1)]
+    """Of the verdict that this one takes the place of."""
+    reviewer: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f~]+$")] | None = None
+    """Who amends, where the caller may name others."""
+
+
 class VerdictBody(_Body):
     id: str
     prediction: str
     outcome: str
     answers: dict[str, str]
     at: str
+    revision: int
+    reviewer: str
+    held_until: str | None
+    """Until then it can be amended before anybody is told."""
 
 
 class QueueBody(_Body):

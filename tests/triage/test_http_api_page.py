@@ -55,6 +55,7 @@ def test_the_shell_examples(served: Served, folder: Path, require: Callable[[str
     told = run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks("sh"))], served, folder)
     assert json.loads((folder / "prediction.json").read_text())["case"] == "plant-7"
     assert json.loads((folder / "verdict.json").read_text())["answers"] == {"blue": "present"}
+    assert json.loads((folder / "amended.json").read_text())["answers"] == {"green": "present"}
     assert json.loads((folder / "rules.json").read_text())["classes"]["red"]["state"] == "automatic"
     assert json.loads((folder / "form.json").read_text())["case"] == "plant-7"
     assert json.loads((folder / "reference.json").read_text())["route"] == "review"
@@ -75,7 +76,7 @@ def test_each_python_example(served: Served, folder: Path, number: int) -> None:
 
 def test_the_page_names_every_route_and_status(served: Served) -> None:
     described = served.http.get("/openapi.json").json()["paths"]
-    plain = PAGE.replace("TOKEN", "{token}").replace("QUEUE", "{queue}").replace("$id", "{prediction_id}")
+    plain = PAGE.replace("TOKEN", "{token}").replace("QUEUE", "{queue}").replace("VERDICT", "{verdict}").replace("$id", "{prediction_id}")
     plain = plain.replace("$rules", "{digest}").replace("colours/1", "{name}/{version}")
     plain = plain.replace("projects/default/sites/default", "projects/{project}/sites/{site}")
     plain = plain.replace("classes/red", "classes/{label}")

@@ -34,9 +34,9 @@ PLACED = {
         "GET /v2/models/{model}/ready", "GET /v2/models/{model}/versions/{version}/ready",
         "POST /v2/models/{model}/infer", "POST /v2/models/{model}/versions/{version}/infer",
     ],
-    "predictions.own": ["GET /v1/projects/{project}/sites/{site}/cases/{case}"],
     "predictions.own predictions.all": [
         "GET /v1/predictions/{prediction_id}", "GET /v1/predictions/{prediction_id}/truth",
+        "GET /v1/projects/{project}/sites/{site}/cases/{case}",
     ],
     "predictions.own images": [
         "GET /v1/predictions/{prediction_id}/image", "GET /v1/predictions/{prediction_id}/evidence",
@@ -45,7 +45,7 @@ PLACED = {
     "lease": [
         "POST /v1/queues/{queue}/leases", "PATCH /v1/leases/{token}", "DELETE /v1/leases/{token}",
         "GET /v1/leases/{token}/image", "POST /v1/leases/{token}/shown", "POST /v1/leases/{token}/skip",
-        "POST /v1/leases/{token}/verdict",
+        "POST /v1/leases/{token}/verdict", "POST /v1/leases/{token}/escalate", "POST /v1/verdicts/{verdict}/amend",
     ],
     "queues.read": [
         "GET /v1/queues", "GET /v1/queues/{queue}", "GET /v1/projects/{project}/queues",
@@ -90,7 +90,8 @@ PLACED = {
 ASKS = {route: frozenset(names.split()) for names, routes in PLACED.items() for route in routes}
 SAMPLES = {
     "prefix": "abcdefgh",
-    "queue": "nowhere.review", "token": "nowhere.review~item~1~0000", "version": "1", "digest": f"sha256:{64 * '0'}",
+    "queue": "nowhere.review", "token": "nowhere.review~item~1~0000", "version": "1", "verdict": "nowhere.review~item~0000",
+    "digest": f"sha256:{64 * '0'}",
 }  # fmt: skip
 """Of path parameters; every other is `nowhere`."""
 

@@ -79,6 +79,10 @@ class Client:
         """The image of a leased item as a safe PNG. Raises LeaseLost when somebody else has it."""
         return self._send("GET", f"/v1/leases/{item.token}/image").content
 
+    def me(self) -> dict[str, Any]:
+        """Whose key this is, and what it may do."""
+        return self._call("GET", "/v1/me")
+
     def queue(self, queue: str) -> dict[str, Any]:
         """Depth, leased, age of the oldest item, labels."""
         return self._call("GET", f"/v1/queues/{queue}")
@@ -155,10 +159,15 @@ class Client:
 
     def amend(
         self, verdict_id: str, present: Sequence[str] = (), absent: Sequence[str] = (), outcome: str = "labels",
-        note: str = "", *, new_label: str | None = None, unsure: Sequence[str] = (), not_assessed: Sequence[str] = (),
+        note: str = "", *, revision: int = 1, reviewer: str | None = None, new_label: str | None = None,
+        unsure: Sequence[str] = (), not_assessed: Sequence[str] = (),
     ) -> dict[str, Any]:  # fmt: skip
-        """Another verdict in the place of one that was given (`id` of what `answer` returned)."""
-        said = _verdict(present, absent, unsure, not_assessed, outcome, new_label, note)
+        """Another verdict in the place of one that was given: `id` and `revision` of what `answer` or `amend` returned. Safe to
+        repeat; raises LeaseLost when it was amended meanwhile, or can be no more. `reviewer` is for keys that name people."""
+        said = {
+            **_verdict(present, absent, unsure, not_assessed, outcome, new_label, note),
+            "revision": revision, "reviewer": reviewer,
+        }  # fmt: skip
         return self._call("POST", f"/v1/verdicts/{verdict_id}/amend", json=said)
 
     def outcomes(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from model_store.record import EarlierReading
 from triage.answers import when
 from triage.errors import BadRequest, Forbidden
 from triage.parts import Parts
@@ -15,7 +16,7 @@ from triage.reviewing.item import Lease, LeaseToken, project_of
 from triage.routes.doors import named, permits, who
 from triage.routes.queues import answerable
 from triage.routes.replies import json_reply, png_reply
-from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem, VerdictBody, VerdictRequest
+from triage.schemas import LeaseExtended, LeaseRequest, Leases, Problem
 
 router = APIRouter(prefix="/v1", tags=["review"])
 _LEASES = [Depends(permits("lease"))]
@@ -101,25 +102,6 @@ async def skip(request: Request, token: Token) -> Response:
     return Response(status_code=204)
 
 
-@router.post(
-    "/leases/{token}/verdict", response_model=VerdictBody, responses={**_LOST, 422: {"model": Problem}},
-    dependencies=_LEASES,
-)  # fmt: skip
-async def verdict(request: Request, token: Token, body: VerdictRequest) -> Response:
-    """Answers an item. Sent again with the same token it changes nothing and gives the first answer back."""
-    parts: Parts = request.app.state.parts
-    stands = await parts.answering.answer(
-        token, body.outcome, dict(body.answers), body.new_label, body.note,
-        who(request).subject,
-    )  # fmt: skip
-    return json_reply(
-        {
-            "id": stands.id, "prediction": stands.prediction, "outcome": stands.outcome, "answers": stands.answers,
-            "at": when(stands.at),
-        }
-    )  # fmt: skip
-
-
 def _leased(lease: Lease) -> dict[str, object]:
     item = lease.item
     return {
@@ -127,5 +109,12 @@ def _leased(lease: Lease) -> dict[str, object]:
         "prediction": None if item.blind else item.prediction, "blind": item.blind, "project": item.project,
         "site": item.site, "case": item.case, "image": f"/v1/leases/{lease.token}/image",
         "reasons": [] if item.blind else list(item.reasons), "suggestions": [] if item.blind else list(item.suggestions),
-        "received_at": when(item.received_at),
+        "received_at": when(item.received_at), "earlier": [_said(each) for each in item.earlier if item.adjudicates],
+    }  # fmt: skip
+
+
+def _said(reading: EarlierReading) -> dict[str, object]:
+    return {
+        "reviewer": reading.reviewer, "outcome": reading.outcome, "answers": reading.answers, "note": reading.note,
+        "new_label": reading.new_label,
     }  # fmt: skip
