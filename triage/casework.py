@@ -47,10 +47,7 @@ class Casework:
         """Raises NotFound, IndexAway."""
         found = await self._index.read(project, site, name)
         if found is None:
-            raise NotFound(
-                f"no image of the case {name!r} is known at {project}/{site}, or none any more; "
-                f"send its images with ?case={name}"
-            )
+            raise unknown(project, site, name)
         return found
 
     async def close(self, project: str, site: str, name: str, actor: str = "") -> Case:
@@ -131,3 +128,10 @@ def _closing(case: Case, actor: str) -> EventRecord:
         id=derived_id(CLOSED, case.project, case.site, case.name, *ids), name=CLOSED, project=case.project, site=case.site,
         subject=case.name, actor=actor, detail={"images": " ".join(ids)}, at=now_us(),
     )  # fmt: skip
+
+
+def unknown(project: str, site: str, name: str) -> NotFound:
+    """Of a case that nobody sent an image of, or none that the asker may know of."""
+    return NotFound(
+        f"no image of the case {name!r} is known at {project}/{site}, or none any more; send its images with ?case={name}"
+    )

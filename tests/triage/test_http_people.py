@@ -13,7 +13,7 @@ import pytest
 from embedded.stack import Gateway
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
 from tests.bundles import picture
-from tests.services import Data, make_data, running_gateway, running_valkey
+from tests.services import Data, eventually, make_data, running_gateway, running_valkey
 from tests.triage.holders import Holder, holder
 from tests.triage.serving import problem
 from triage.journal.segments import read
@@ -75,10 +75,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield House(data, gateway, made)
 
 
-def project(house: House, name: str, *sites: str) -> str:
+def project(house: House, name: str, *sites: str, **document: Any) -> str:
     """A project of its own for a test, whose sites only assist; the name of its queue."""
     for site in sites or ("default",):
-        body = {"mode": "assist", "model": "colours/1"}
+        body = {"mode": "assist", "model": "colours/1", **document}
         headers = {**house.keys["operator"].headers, "If-None-Match": "*"}
         reply = httpx.put(
             f"{house.gateway.url}/v1/projects/{name}/sites/{site}",
@@ -164,6 +164,23 @@ def test_a_caller_reads_its_own_and_nobody_else_s(house: House) -> None:
     assert record.caller == "pacs"
 
 
+def test_a_caller_sees_of_a_case_what_it_sent(house: House) -> None:
+    project(house, "cases", cases={})
+    mine, theirs = (house.predict(who, case="c9", project="cases") for who in ("pacs", "lab"))
+    path = "/v1/projects/cases/sites/default/cases/c9"
+
+    def seen(who: str) -> set[str]:
+        return {each["prediction"] for each in house.ask(who, "GET", path).json()["images"]}
+
+    assert seen("pacs") == {mine["id"]}
+    assert seen("lab") == {theirs["id"]}
+    assert seen("audit") == {mine["id"], theirs["id"]}
+    house.keys["other"] = holder(house.data.folder, "caller", subject="other")
+    eventually(lambda: house.ask("other", "GET", "/v1/me").status_code == 200)
+    for method, where in (("GET", path), ("POST", f"{path}/close")):
+        problem(house.ask("other", method, where), 404, "no image of the case 'c9' is known")
+
+
 def test_privileged_acts_are_journaled_under_the_name_of_who_did_them(house: House) -> None:
     project(house, "acts")
     act = {"reason": "drill", "actor": "somebody else"}
@@ -181,8 +198,6 @@ def test_what_a_grant_s_sites_cover_holds_for_every_route(house: House) -> None:
     where = "/v1/projects/default/sites/south/monitor"
     bound = holder(house.data.folder, "auditor", subject="ivo", sites=("north",))
     house.keys["bound"] = bound
-    from tests.services import eventually
-
     eventually(lambda: house.ask("bound", "GET", "/v1/me").status_code == 200)
     problem(house.ask("bound", "GET", where), 403, "ivo may not do this of default/south")
     assert house.ask("bound", "GET", where.replace("south", "north")).status_code == 200

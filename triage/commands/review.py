@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 import click
@@ -17,19 +18,21 @@ from triage.commands.options import (
 
 @click.command()
 @click.option("--queue", default="default.review", show_default=True)
-@click.option("--reviewer", envvar="USER", default="me", show_default=True)
+@click.option("--reviewer", help="For a key that names reviewers. [default: USER; for any other key, whose it is]")
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path("review"), help="Where images are put to be seen."
 )
 @url_option
 @key_option
-def review(queue: str, reviewer: str, folder: Path, url: str, key: str | None) -> None:
+def review(queue: str, reviewer: str | None, folder: Path, url: str, key: str | None) -> None:
     """Answers items in the terminal: lease, show, answer. Also the worked example of a queue consumer."""
     console = Console()
     folder.mkdir(parents=True, exist_ok=True)
     with reaching(), Client(url, key) as client:
+        if reviewer is None and client.me()["names_reviewers"]:
+            reviewer = getpass.getuser()
         while True:
-            items = list(reached(url, (item for item in client.lease(queue, reviewer, wait_s=1))))
+            items = client.lease(queue, reviewer, wait_s=1)
             if not items:
                 console.print("The queue is empty.")
                 return

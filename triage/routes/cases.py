@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from triage.access.principal import Principal
 from triage.answers import when
+from triage.casework import unknown
 from triage.index.cases import Case
 from triage.parts import Parts
 from triage.reviewing import cases
-from triage.routes.doors import allow, asks
+from triage.routes.doors import allow, allow_any, asks
 from triage.routes.replies import json_reply
 from triage.schemas import CaseBody, Problem
 
@@ -19,12 +22,12 @@ Name = Annotated[str, Path(min_length=1, max_length=200)]
 
 
 @router.get("/{case}", response_model=CaseBody, responses={404: {"model": Problem}, 503: {"model": Problem}})
-@asks("predictions.own")
+@asks("predictions.own", "predictions.all")
 async def show(request: Request, project: str, site: str, case: Name) -> Response:
     """The case as it stands: `open` until it is closed, its images with what was decided of each."""
-    await allow(request, "predictions.own", project, site)
+    principal = await allow_any(request, ("predictions.own", "predictions.all"), project, site)
     parts: Parts = request.app.state.parts
-    return json_reply(_body(await parts.casework.read(project, site, case)))
+    return json_reply(_body(_seen(await parts.casework.read(project, site, case), principal)))
 
 
 @router.post(
@@ -36,7 +39,18 @@ async def close(request: Request, project: str, site: str, case: Name) -> Respon
     """Decides the case now. One that is closed already stays as it is; an image that comes later opens it again."""
     principal = await allow(request, "predict", project, site)
     parts: Parts = request.app.state.parts
-    return json_reply(_body(await parts.casework.close(project, site, case, principal.subject)))
+    _seen(await parts.casework.read(project, site, case), principal)
+    return json_reply(_body(_seen(await parts.casework.close(project, site, case, principal.subject), principal)))
+
+
+def _seen(case: Case, who: Principal) -> Case:
+    """What somebody may see of a case: of callers, what they sent. Raises NotFound as for a case that nobody knows."""
+    if who.may("predictions.all", case.project, case.site):
+        return case
+    mine = tuple(record for record in case.images if record.caller == who.subject)
+    if not mine:
+        raise unknown(case.project, case.site, case.name)
+    return replace(case, images=mine)
 
 
 def _body(case: Case) -> dict[str, object]:
