@@ -32,8 +32,10 @@ from triage.desk import Desk
 from triage.errors import SettingsError, TriageError, Unavailable
 from triage.index.announcing import Announcing
 from triage.index.cases import RedisCases
+from triage.golding import Golding
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
+from triage.index.whole import Whole
 from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
@@ -50,6 +52,7 @@ from triage.routes import cases as case_routes
 from triage.routes import (
     control,
     documents,
+    golds,
     keys,
     monitoring,
     operations,
@@ -73,6 +76,7 @@ from triage.routes.sealed import Sealed
 from triage.routes.traced import Traced
 from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
+from triage.slipping import Slipping
 from triage.shadowing import Shadowing
 from triage.store.audit_key import audit_key
 from triage.store.opening import open_blobs, open_documents
@@ -110,6 +114,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         queues.router,
         reviewing.router,
         verdicts.router,
+        golds.router,
         outcome_routes.router,
         webhook_routes.router,
         control.router,
@@ -176,8 +181,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     intake = Intake(sites, classifier, blobs, recorder, metrics, stale_s, settings.suggestions, key, cases, shadowing)
     casework = Casework(sites, cases, recorder, intake, stale_s, key)
     answering = Answering(sites, reviews, index, recorder, metrics, settings.hold_s)
-    desk = Desk(sites, reviews, answering, settings.lease_s)
+    desk = Desk(sites, reviews, answering, Slipping(sites, reviews, key), settings.lease_s)
     sweeping = Sweeping(sites, reviews, desk, answering, recorder, metrics)
+    golding = Golding(sites, reviews, index, intake)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder, settings.log_place)
     suspensions = Suspensions(sites, recorder, recalls, stale_s)
@@ -207,6 +213,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     adopting = Adopting(
         settings.journal_folder, settings.node, settings.log_place, index, reviews, archiving
     )  # fmt: skip
+    reviews.whole = whole = Whole(reviews, settings.node, recorder.holds)
     # What is left of the index is served while the rest is made; a moment is enough for most starts to begin whole.
     catching_up = asyncio.create_task(_forever(recorder.step, 0.25))
     stack.push_async_callback(_ended, catching_up)
@@ -215,8 +222,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     parts = Parts(
         settings=settings, metrics=metrics, entrance=entrance,
         control=sites, changes=changes, journal=journal, blobs=blobs, reviews=reviews,
-        recorder=recorder, intake=intake, desk=desk, sweeping=sweeping, answering=answering, returning=returning,
-        suspensions=suspensions,
+        recorder=recorder, intake=intake, desk=desk, sweeping=sweeping, answering=answering, golding=golding,
+        returning=returning, suspensions=suspensions,
         casework=casework, calls=calls, hub=hub, webhooks=webhooks, stopping=stopping,
     )  # fmt: skip
 
@@ -252,6 +259,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         stack.push_async_callback(_ended, task)
     for step, seconds in (
         (judge, 5.0),
+        (whole.step, 0.5),
         (sweeping.step, 0.5),
         (answering.step, 0.25),
         (returning.step, 0.5),

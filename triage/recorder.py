@@ -72,6 +72,7 @@ class Recorder:
         self._open: dict[object, Position] = {}
         """Records on their way, each with a position that is not after its own."""
         self._epoch: str | None = None
+        self._identity: str | None = None
         self._checkpoint: Position | None = None
         self.behind = True
         """Until everything from before this start is indexed, and whenever Redis is away."""
@@ -89,6 +90,10 @@ class Recorder:
     def indexed(self) -> Position | None:
         """Everything before it is in the index, and was when Redis was last asked; None when nobody can tell."""
         return None if self.behind else self._checkpoint
+
+    def holds(self) -> str | None:
+        """The index that holds all of this journal; None while none is known to."""
+        return None if self.behind else self._identity
 
     async def record(self, record: Record, told: Told | None = None) -> None:
         """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
@@ -158,10 +163,12 @@ class Recorder:
 
     async def _notice_loss(self) -> None:
         epoch = await self._reviews.epoch(new_id())
+        identity = await self._reviews.identity()
         stored = await self._reviews.checkpoint(self._node)
-        if self._epoch not in (None, epoch) or stored != self._checkpoint:
+        # A server that restarted may have lost its last second, in which the checkpoint did not move.
+        if self._identity not in (None, identity) or stored != self._checkpoint:
             self._set_behind(True)
-        self._epoch, self._checkpoint = epoch, stored
+        self._epoch, self._identity, self._checkpoint = epoch, identity, stored
 
     async def _catch_up(self) -> None:
         since, count = self._checkpoint or START, _FEW + 1

@@ -35,6 +35,17 @@ class RedisIndex:
         except (RedisError, OSError) as error:
             raise _away(error) from error
 
+    @property
+    def connections(self) -> int:
+        return self._lane.connections
+
+    async def identity(self) -> str:
+        """Which index this is, `<epoch>/<run id>`: another one after a restart, and after everything was wiped."""
+        epoch, said = await self.run(("GET", "sr:epoch"), ("INFO", "server"))
+        found = (line.partition(":") for line in said.decode().splitlines())
+        run = next(value for name, _, value in found if name == "run_id")
+        return f"{epoch.decode() if epoch else ''}/{run}"
+
     async def epoch(self, candidate: str) -> str:
         """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
         _, epoch = await self.run(("SET", "sr:epoch", candidate, "NX"), ("GET", "sr:epoch"))

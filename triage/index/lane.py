@@ -51,6 +51,8 @@ class RedisLane:
         """Not sent yet, in order."""
         self._line: _Line | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self.connections = 0
+        """How many there were: what was learned over one may not hold of the server behind the next."""
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The replies, in order. Cancelling the caller cancels nothing that was sent."""
@@ -87,6 +89,7 @@ class RedisLane:
             # From here on its transport is ours, with everything that the URL asked for.
             writer, connection._writer = connection._writer, None
             self._line = _Line(writer, self._timeout_s, self._go_on, self._lost)
+            self.connections += 1
             error: Exception | None = None
         except TimeoutError:
             error = TooSlow(f"no answer within {self._timeout_s:g} s")

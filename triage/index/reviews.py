@@ -21,6 +21,7 @@ from triage.index.lane import Command
 from triage.index.packing import pack, unpack
 from triage.index.scripts import key, script
 from triage.index.views import Shown
+from triage.index.whole import Whole
 from triage.reviewing.item import DeadLetter, Ending, Held, Holding, Item, Lease, LeaseToken, QueueStats, Swept, nonce
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class RedisReviews(RedisIndex):
         self._clock = clock
         self.incomplete: Callable[[], bool] = lambda: False
         """Whether the index is behind, so that what is not found may be there all the same."""
+        self.whole: Whole | None = None
+        """Set by who serves: asked before anything is given out."""
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
@@ -100,12 +103,16 @@ class RedisReviews(RedisIndex):
         chance, now, start, found = nonce(holder), 0, 0, list[Any]()
         if sites is not None and not sites:
             return []
+        mark = await self.whole.ready(queue) if self.whole else None
+        connection = self.connections
         while start >= 0 and not found:
             command = self._call(
                 queue, "lease", reviewer, count, 1000 * seconds, chance, _PASS_OVER, start,
                 _OF_A_CASE if by_case else "", len(sites or ()), *(sites or ()), *only,
             )  # fmt: skip
-            now, found, start = (await self.run(command))[0]
+            marked, (now, found, start) = await self.run(("GET", key(queue, "whole")), command)
+            if self.whole and (marked != (mark or "").encode() or connection != self.connections):
+                await self._given_back(queue, found, chance)
         items = await self._items([(item_id.decode(), body) for item_id, _, body, _ in found])
         return [
             Lease(
@@ -115,6 +122,15 @@ class RedisReviews(RedisIndex):
             for (item_id, fence, _, retry), item in zip(found, items, strict=True)
             if item is not None
         ]  # fmt: skip
+
+    async def _given_back(self, queue: str, found: Sequence[Any], chance: str) -> None:
+        """The index was lost just while items were taken out of it: nobody is given them. Raises IndexAway."""
+        assert self.whole is not None
+        self.whole.lost()
+        for item_id, fence, *_ in found:
+            with contextlib.suppress(Conflict):
+                await self.release(LeaseToken(queue, item_id.decode(), fence, chance))
+        raise IndexAway("the queue is being completed after a loss of Redis; ask again in a moment")
 
     async def _items(self, stored: Sequence[tuple[str, bytes]]) -> list[Item | None]:
         """Items from their bodies; of one that has none its view tells all. None where that is gone: such an item is leased
