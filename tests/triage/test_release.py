@@ -16,7 +16,8 @@ from triage.control import release
 from triage.control.catalog import Catalog
 from triage.control.site_document import Release, SiteDocument
 from triage.control.sites import Control
-from triage.errors import Invalid
+from triage.errors import Invalid, NotFound
+from triage.promise.releases import CANARY
 from triage.store.documents import LocalDocuments
 
 R1, R2, R3 = ("sha256:" + digit * 64 for digit in "123")
@@ -113,21 +114,41 @@ def test_a_challenger_is_opened_with_all_it_names(control: Control, data: Data) 
     assert control.site("default", "default") is before, "nothing changed, nothing is built again"
 
 
-def test_a_site_can_be_had_as_its_challenger_would_have_it(control: Control, data: Data) -> None:
+def test_a_release_that_failed_as_a_canary_is_not_promoted_unless_the_class_is_suspended(
+    control: Control, data: Data
+) -> None:
     other = bundles.make(data.folder, version="2")
     rules = bundles.signed(data.folder, bundles.rules(other))
-    data.declare(suspended=["green"], challenger={"model": "colours/2", "rules": rules.digest, "canary": 0.25})
+    data.declare(challenger={"model": "colours/2", "rules": rules.digest, "canary": 0.25})
     control.poll()
+    canary = control.site("default", "default" + CANARY)
+    entry = suspended(rule=canary.proofs["red"].rule)
+    control.change_standing(canary, lambda before: before.with_class("red", entry))
+    control.poll()
+    assert control.site("default", "default" + CANARY).suspended == {"red"}
+    assert control.site("default", "default").suspended == frozenset()
     site = control.site("default", "default")
-    tried = site.challenging
-    assert tried is not None
-    assert tried is site.challenging, "made once a version"
-    assert (tried.bundle, tried.rules, tried.challenging) == (other, rules, None)
-    assert (tried.mode, tried.etag, tried.suspended) == (site.mode, site.etag, frozenset({"green"}))
-    assert set(tried.proofs) == {"red", "green"}
+    put = release.promote(site.document)
+    with pytest.raises(ModelStoreError, match="red was suspended under these rules while they were a canary's; add it"):
+        control.prepare("default", "default", put, site.etag)
+    changed, _ = control.put("default", "default", put.model_copy(update={"suspended": ("red",)}), site.etag)
+    assert (changed.document.model, changed.suspended) == ("colours/2", frozenset({"red"}))
+    back, _ = control.put("default", "default", release.rollback(changed.document), changed.etag)
+    assert back.document.model == "colours/1", "what did not fail is not kept out"
+
+
+def test_nothing_is_built_again_for_a_canary_that_did_not_change(control: Control, data: Data) -> None:
+    other = bundles.make(data.folder, version="2")
+    rules = bundles.signed(data.folder, bundles.rules(other))
+    data.declare(challenger={"model": "colours/2", "rules": rules.digest, "canary": 0.25})
+    control.poll()
+    before = control.site("default", "default" + CANARY)
+    control.poll()
+    assert control.site("default", "default" + CANARY) is before
     data.declare()
     control.poll()
-    assert control.site("default", "default").challenging is None
+    with pytest.raises(NotFound):
+        control.site("default", "default" + CANARY)
 
 
 def test_a_shadow_needs_no_rules(control: Control, data: Data) -> None:

@@ -59,17 +59,6 @@ class Site:
         return "assist" if self.off is not None and self.document.mode == "live" else self.document.mode
 
     @cached_property
-    def challenging(self) -> Site | None:
-        """The site as it would be with its challenger for a champion, suspensions of its own and all; None without one."""
-        tried = self.challenger
-        if tried is None:
-            return None
-        return replace(
-            self, image=tried.bundle.manifest.image, bundle=tried.bundle, rules=tried.rules, table=tried.table,
-            table_unsuspended=tried.table_unsuspended, suspended=tried.suspended, challenger=None,
-        )  # fmt: skip
-
-    @cached_property
     def proofs(self) -> dict[str, Proof]:
         """The proof of each claim that may be made here."""
         return certified(self.rules)

@@ -92,6 +92,10 @@ class Control:
             )
         return found
 
+    def canary(self, site: Site) -> Site:
+        """The site's canary; the site itself when another document took it away meanwhile."""
+        return self._sites.get((site.project, site.name + CANARY), site)
+
     def reader_of(self, record: PredictionRecord) -> Site:
         """Who read an image, as it stands now: the site, or its canary while there is one. Raises NotFound."""
         found = self._sites.get((record.project, watched_as(record)))
@@ -156,7 +160,10 @@ class Control:
                 self._judgements.tell(site, problems)
             for canary in filter(None, map(canary_of, list(sites.values()))):
                 text = texts.get(Place("standing", canary.project, canary.name)) or standings.NONE
-                sites[canary.project, canary.name] = self._stood(canary, text, problems)
+                before = self._sites.get((canary.project, canary.name))
+                same = before is not None and (before.etag, before.document) == (canary.etag, canary.document)
+                stood = before if same and before is not None else canary
+                sites[canary.project, canary.name] = self._stood(stood, text, problems)
             self._sites, self.problems = sites, problems
             self._read_at = started
 
@@ -229,6 +236,23 @@ class Control:
             if self.recorded is not None and (told := validity.never_met(rules, self.recorded)):
                 raise ModelStoreError(f"site {site.project}/{site.name}: {told}")
 
+    def _check_tried(self, site: Site) -> None:
+        """Raises ModelStoreError for a release of which a class was suspended while it was a canary here, unless the document
+        suspends it too: as a champion it would answer again, since its watch begins anew under the site's own name."""
+        name = site.name + CANARY
+        text = self._now(_path("standing", site.project, name))
+        if text is None:
+            return
+        tried, now = self._standings.of(site.project, name, text), now_us()
+        failed = {
+            claim for claim in tried.suspended(site.proofs, now) if tried.classes[claim].rule == site.proofs[claim].rule
+        }
+        if open_to := sorted(failed - set(site.document.suspended)):
+            raise ModelStoreError(
+                f"site {site.project}/{site.name}: {open_to[0]} was suspended under these rules while they were a canary's; "
+                "add it to 'suspended', or certify anew from images that came since"
+            )
+
     def open(self, project: str, name: str, content: bytes, etag: str = "") -> Site:
         """The site that a document describes, under no suspension yet. Raises ModelStoreError naming what does not fit."""
         return open_site(self.catalog, project, name, content, etag)
@@ -246,6 +270,7 @@ class Control:
         self._stands(_path("sites", project, name), f"{project}/{name}", if_match)
         self._check_labels(site)
         self._check_conditions(site)
+        self._check_tried(site)
         return Change(site, content, if_match)
 
     def commit(self, change: Change) -> Site:
@@ -253,14 +278,17 @@ class Control:
         site = change.site
         with self._changing:
             self._check_labels(site)
-            text = self._now(_path("standing", site.project, site.name)) or standings.NONE
+            text, tried = (
+                self._now(_path("standing", site.project, name)) or standings.NONE
+                for name in (site.name, site.name + CANARY)
+            )
             tag = self.documents.swap(_path("sites", site.project, site.name), change.content, change.before)
             site = self._stood(replace(site, etag=tag), text, {})
-            self._sites = {**self._sites, (site.project, site.name): site}
-            self._sites.pop((site.project, site.name + CANARY), None)
+            sites = {at: each for at, each in self._sites.items() if at != (site.project, site.name + CANARY)}
+            sites[site.project, site.name] = site
             if canary := canary_of(site):
-                text = self._now(_path("standing", site.project, canary.name)) or standings.NONE
-                self._sites[site.project, canary.name] = self._stood(canary, text, {})
+                sites[site.project, canary.name] = self._stood(canary, tried, {})
+            self._sites = sites  # whole: nobody may find the site without its canary
         self.announce()
         return site
 
