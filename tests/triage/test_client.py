@@ -157,6 +157,25 @@ def test_truths_queues_and_cases(served: Served, client: Client) -> None:
     assert client.tell_truth(sent["id"], {"blue": "present"})["prediction"] == sent["id"]
 
 
+def test_an_answer_is_amended_and_an_item_escalated(served: Served, client: Client) -> None:
+    queue = served.project("amended")
+    document = {"escalate_to": "experts"}
+    for name, content in (("experts", {}), ("review", document)):
+        path = f"/v1/projects/amended/queues/{name}"
+        put = served.http.put(path, json=content, headers={"If-None-Match": "*"})
+        assert put.is_success, put.text
+    for salt in range(2):
+        client.predict(picture("blue", salt=salt), project="amended")
+    first, second = eventually(lambda: client.lease(queue, "ada", count=2))
+    given = client.answer(first, present=["red"])
+    amended = client.amend(given, present=["blue"], reviewer="ada")
+    assert (amended["answers"]["blue"], amended["revision"]) == ("present", given["revision"] + 1)
+    assert client.amend(given, present=["blue"], reviewer="ada") == amended
+    client.escalate(second, "is it teal?")
+    (asked,) = client.lease("amended.experts", "eve", wait_s=10)
+    assert [each["note"] for each in asked.earlier] == ["is it teal?"]
+
+
 def test_outcomes_go_on_over_a_gateway_that_is_killed_and_each_comes_once(tmp_path: Path, valkey: Valkey) -> None:
     data = make_data(tmp_path / "data")
     heard: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -158,17 +158,14 @@ class Client:
         return self._call("POST", f"/v1/leases/{item.token}/verdict", json=said)
 
     def amend(
-        self, verdict_id: str, present: Sequence[str] = (), absent: Sequence[str] = (), outcome: str = "labels",
-        note: str = "", *, revision: int = 1, reviewer: str | None = None, new_label: str | None = None,
-        unsure: Sequence[str] = (), not_assessed: Sequence[str] = (),
+        self, verdict: Mapping[str, Any], present: Sequence[str] = (), absent: Sequence[str] = (),
+        outcome: str = "labels", note: str = "", *, new_label: str | None = None, unsure: Sequence[str] = (),
+        not_assessed: Sequence[str] = (), reviewer: str | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Another verdict in the place of one that was given: `id` and `revision` of what `answer` or `amend` returned. Safe to
-        repeat; raises LeaseLost when it was amended meanwhile, or can be no more. `reviewer` is for keys that name people."""
-        said = {
-            **_verdict(present, absent, unsure, not_assessed, outcome, new_label, note),
-            "revision": revision, "reviewer": reviewer,
-        }  # fmt: skip
-        return self._call("POST", f"/v1/verdicts/{verdict_id}/amend", json=said)
+        """Another answer in the place of one that was given: `verdict` is what `answer` returned. Safe to repeat."""
+        said = _verdict(present, absent, unsure, not_assessed, outcome, new_label, note)
+        said |= {"revision": verdict["revision"], "reviewer": reviewer}
+        return self._call("POST", f"/v1/verdicts/{verdict['id']}/amend", json=said)
 
     def outcomes(
         self, queue: str | None = None, after: str = "0", *, project: str | None = None, sites: Sequence[str] = (),
