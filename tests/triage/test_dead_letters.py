@@ -103,6 +103,14 @@ async def test_what_died_is_dead_again_after_redis_was_lost_in_any_order_of_the_
         assert await replayed(gateway, redis, order) == state
 
 
+async def test_a_death_that_is_told_late_kills_nothing_that_was_put_back(gateway: Wired, redis: Redis) -> None:
+    item = await dies(gateway, redis)
+    await gateway.sweeping.requeue(QUEUE, item, "meg")
+    (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+    await gateway.index.apply(events(gateway)[0])
+    await gateway.desk.extend(lease.token)
+
+
 async def replayed(gateway: Wired, redis: Redis, records: list[Record]) -> str | None:
     redis.flushall()
     for record in records:

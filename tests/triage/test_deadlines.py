@@ -88,6 +88,13 @@ async def test_an_answer_that_was_accepted_in_time_stands(gateway: Wired, redis:
     assert [each["type"] for each in await gateway.outcomes()] == ["final"]
 
 
+async def test_an_answer_that_waits_for_the_journal_is_not_overdue(gateway: Wired, redis: Redis) -> None:
+    lease = await leased_past_it(gateway, redis)
+    await gateway.reviews.answer(lease.token, b"held")
+    swept = await gateway.reviews.sweep(QUEUE, deadline_s=LONG_AGO_S / 2)
+    assert (swept.ending, await gateway.reviews.item_state(QUEUE, lease.item.id)) == ([], "answering")
+
+
 async def test_what_is_within_its_deadline_stays_and_is_counted_when_it_is_overdue(
     gateway: Wired, redis: Redis
 ) -> None:

@@ -1,10 +1,12 @@
-"""The queue against a model of it: hypothesis takes reviewers through any order of events, a real Valkey must agree."""
+"""Queues against a model of them: hypothesis takes reviewers, sweeps, the journal and losses of Redis through any order of
+events, and a real Valkey must agree. Time is the test's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -23,28 +25,24 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from embedded.stack import Valkey
-from tests.triage.queue_items import QUEUE, expire, item, key, waiting
+from tests.triage.queue_items import item
+from tests.triage.queue_model import ATTEMPTS, DEADLINE_MS, HOLD_MS, LEASE_MS, REVIEWERS, Known, Model
 from triage.errors import Conflict
 from triage.index.reviews import RedisReviews
+from triage.index.scripts import key
 from triage.reviewing.item import Lease
 
 T = TypeVar("T")
-REVIEWERS = ("ada", "bob", "cy")
+QUEUES = ("default.review", "default.rare")
+Said = Callable[[], Coroutine[Any, Any, Any]]
+NAMES, SITES = st.sampled_from("abc"), st.sampled_from([(), (), ("lab",), ("lab", "default")])
+QUEUE = st.sampled_from([*QUEUES, QUEUES[0], QUEUES[0]])
+RARELY = st.sampled_from([False, False, False, True])
+"""What is no part of everyday life comes seldom, so that everyday life is long enough to go wrong."""
+REVIEWER = st.sampled_from(REVIEWERS)
 
 
-@dataclass
-class Known:
-    """What the model says of one item."""
-
-    place: float
-    state: str = "waiting"
-    fence: int = 0
-    holder: tuple[int, str] | None = None
-    payload: bytes | None = None
-    skipped: set[str] = field(default_factory=set)
-
-
-class Queue(RuleBasedStateMachine):
+class Queues(RuleBasedStateMachine):
     """`leases` holds every token ever given, so that old ones are tried as often as good ones."""
 
     url = ""
@@ -55,9 +53,11 @@ class Queue(RuleBasedStateMachine):
         self.redis = Redis.from_url(self.url)
         self.redis.flushall()
         self.loop = asyncio.new_event_loop()
-        self.reviews = RedisReviews(self.url, 5.0)
-        self.items: dict[str, Known] = {}
-        self.published = 0
+        self.now = 10_000_000
+        self.reviews = RedisReviews(self.url, 5.0, clock=lambda: self.now)
+        self.models = {queue: Model() for queue in QUEUES}
+        self.journal: dict[str, list[tuple[Said, Said]]] = {queue: [] for queue in QUEUES}
+        """What is true whatever happens to Redis: how it is said to Redis, and how to the model."""
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -71,112 +71,221 @@ class Queue(RuleBasedStateMachine):
     def attempt(self, work: Coroutine[Any, Any, Any], allowed: bool) -> Any:
         if allowed:
             return self.run(work)
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match=r"; lease the next one$"):
             self.run(work)
         return None
 
-    def holds(self, lease: Lease) -> bool:
-        known = self.items[lease.item.id]
-        return known.state == "leased" and known.holder == (lease.token.fence, lease.token.nonce)
+    def of(self, lease: Lease) -> tuple[Model, str, tuple[int, str]]:
+        return self.models[lease.token.queue], lease.item.id, (lease.token.fence, lease.token.nonce)
+
+    def happens(self, queue: str, to_redis: Said, to_model: Callable[[Model], None]) -> None:
+        """Something that the journal holds from now on."""
+
+        async def told() -> None:
+            to_model(self.models[queue])
+
+        self.journal[queue].append((to_redis, told))
+        self.run(to_redis())
+        self.run(told())
 
     @rule(
-        name=st.sampled_from("abcde"), place=st.integers(0, 3), not_by=st.sets(st.sampled_from(REVIEWERS), max_size=2)
-    )
-    def enqueue(self, name: str, place: int, not_by: set[str]) -> None:
-        self.run(self.reviews.enqueue(QUEUE, item(name, not_by=tuple(not_by)), float(place), None, b"v"))
-        self.items.setdefault(name, Known(place, skipped=not_by))
+        queue=QUEUE, name=NAMES, place=st.integers(0, 3), not_by=st.sampled_from([(), (), (), ("ada",), ("bob", "cy")]),
+        site=st.sampled_from(["default", "lab"]), case=st.sampled_from([None, "c1", "c2"]), evidence=RARELY,
+    )  # fmt: skip
+    def comes(
+        self, queue: str, name: str, place: int, not_by: tuple[str, ...], site: str, case: str | None, evidence: bool
+    ) -> None:
+        if any(name == said.__name__ for said, _ in self.journal[queue]):
+            return
+        plain = item(name, 1000 * self.now, not_by, site, case)
+        made = replace(plain, purpose="audit") if evidence else plain
+        known = Known(place, self.now, site, case, evidence, frozenset(not_by))
 
-    @rule(target=leases, reviewer=st.sampled_from(REVIEWERS), count=st.integers(1, 3))
-    def lease(self, reviewer: str, count: int) -> Any:
-        free = sorted(
-            (known.place, name)
-            for name, known in self.items.items()
-            if known.state == "waiting" and reviewer not in known.skipped
-        )
-        given = self.run(self.reviews.lease(QUEUE, reviewer, count, 60))
-        assert [each.item.id for each in given] == [name for _, name in free[:count]]
+        async def enqueue() -> None:
+            await self.reviews.enqueue(queue, made, float(place), None, b"v")
+
+        enqueue.__name__ = name
+        self.happens(queue, enqueue, lambda model: model.enqueue(name, replace(known, passed_by=set())))
+
+    @rule(target=leases, queue=QUEUE, reviewer=REVIEWER, count=st.integers(1, 3), sites=SITES, by_case=RARELY)
+    def lease(self, queue: str, reviewer: str, count: int, sites: tuple[str, ...], by_case: bool) -> Any:
+        model = self.models[queue]
+        expected = model.whole_case(reviewer, sites) if by_case else model.first(reviewer, count, sites)
+        asked = self.reviews.lease(
+            queue, reviewer, count, LEASE_MS // 1000, sites=sites or None, by_case=by_case
+        )  # fmt: skip
+        given = self.run(asked)
+        assert [each.item.id for each in given] == expected
         for each in given:
-            known = self.items[each.item.id]
-            known.fence += 1
-            assert each.token.fence == known.fence
-            known.state, known.holder = "leased", (each.token.fence, each.token.nonce)
+            model.lease(each.item.id, reviewer, (each.token.fence, each.token.nonce), self.now)
+            assert each.token.fence == model.items[each.item.id].fence
+            assert each.expires_at == 1000 * (self.now + LEASE_MS)
         return multiple(*((each, reviewer) for each in given))
 
     @rule(held=leases)
-    def extend(self, held: tuple[Lease, str]) -> None:
-        self.attempt(self.reviews.extend(held[0].token, 60), self.holds(held[0]))
+    def beat(self, held: tuple[Lease, str]) -> None:
+        model, name, token = self.of(held[0])
+        allowed = model.holds(name, token)
+        self.attempt(self.reviews.extend(held[0].token, LEASE_MS // 1000), allowed)
+        if allowed:
+            model.items[name].until = self.now + LEASE_MS
 
     @rule(held=consumes(leases), skip=st.booleans())
     def give_back(self, held: tuple[Lease, str], skip: bool) -> None:
-        lease, reviewer = held
-        allowed = self.holds(lease)
-        self.attempt(self.reviews.release(lease.token, reviewer if skip else ""), allowed)
+        model, name, token = self.of(held[0])
+        allowed, skipped_by = model.holds(name, token), held[1] if skip else ""
+        self.attempt(self.reviews.release(held[0].token, skipped_by), allowed)
         if allowed:
-            known = self.items[lease.item.id]
-            known.state, known.holder = "waiting", None
-            if skip:
-                known.skipped.add(reviewer)
+            model.give_back(name, skipped_by)
+
+    @rule(queue=QUEUE, reviewer=REVIEWER)
+    def leaves(self, queue: str, reviewer: str) -> None:
+        model = self.models[queue]
+        theirs = [name for name, known in model.items.items() if (known.state, known.holder) == ("leased", reviewer)]
+        assert self.run(self.reviews.held(queue, reviewer)) == len(theirs)
+        assert self.run(self.reviews.leave(queue, [reviewer])) == len(theirs)
+        for name in theirs:
+            model.give_back(name)
 
     @rule(held=leases, payload=st.sampled_from([b"yes", b"no"]))
     def answer(self, held: tuple[Lease, str], payload: bytes) -> None:
-        lease, known = held[0], self.items[held[0].item.id]
-        mine = known.holder == (lease.token.fence, lease.token.nonce)
-        again = mine and known.payload is not None
-        stands = self.attempt(self.reviews.answer(lease.token, payload), again or self.holds(lease))
+        model, name, token = self.of(held[0])
+        known = model.items[name]
+        again = known.token == token and known.payload is not None
+        allowed = model.holds(name, token)
+        stands = self.attempt(self.reviews.answer(held[0].token, payload), again or allowed)
         if again:
             assert stands == (known.payload, known.state == "resolved")
-        elif self.holds(lease):
+        elif allowed:
             assert stands == (payload, False)
-            known.state, known.payload = "answering", payload
+            known.state, known.payload, known.until = "answering", payload, self.now + HOLD_MS
 
     @rule(
-        name=st.sampled_from("abcde"), state=st.sampled_from(["resolved", "withdrawn"]),
-        outcome=st.sampled_from([b"outcome", b""]),
+        queue=QUEUE, name=NAMES, state=st.sampled_from(["resolved", "withdrawn", "unresolved"]), outcome=st.booleans(),
+        now=RARELY,
     )  # fmt: skip
-    def finish(self, name: str, state: str, outcome: bytes) -> None:
-        known = self.items.get(name)
-        if known is None:
+    def ends(self, queue: str, name: str, state: str, outcome: bool, now: bool = True) -> None:
+        if name not in self.models[queue].items or not now:
             return
-        self.run(self.reviews.finish(QUEUE, name, state, b"final", outcome, 3600, known.payload or b""))
-        if known.state == "resolved" or known.state == state or (known.state, state) == ("answering", "withdrawn"):
-            return
-        if known.payload is None:
-            known.holder = None
-        known.state = state
-        self.published += bool(outcome)
+        payload = self.models[queue].items[name].payload or b""
+        said = b"outcome" if outcome else b""
 
-    @rule(name=st.sampled_from("abcde"))
-    def time_passes(self, name: str) -> None:
-        known = self.items.get(name)
-        if known is None or known.state not in ("leased", "answering"):
+        async def finish() -> None:
+            await self.reviews.finish(
+                queue, name, state, b"final", said, 3600, payload, reviewer="ada", at=1000 * self.now
+            )
+
+        self.happens(queue, finish, lambda model: model.finish(name, state, outcome))
+
+    @rule(queue=QUEUE, ms=st.sampled_from([1_000, HOLD_MS, LEASE_MS, LEASE_MS, DEADLINE_MS]), deadline=RARELY)
+    def time_passes(self, queue: str, ms: int, deadline: bool) -> None:
+        self.now += ms
+        swept = self.run(self.reviews.sweep(queue, ATTEMPTS, DEADLINE_MS / 1000 if deadline else None))
+        expired, held = self.models[queue].sweep(self.now, deadline)
+        assert swept.expired == expired
+        assert {each.item: each.payload for each in swept.held} == held
+        assert {each.item: each.what for each in swept.ending} == self.models[queue].ending
+        assert all(each.body is not None and each.body.id == each.item for each in swept.ending)
+
+    @rule(queue=QUEUE, name=NAMES)
+    def the_end_is_journaled(self, queue: str, name: str) -> None:
+        what = self.models[queue].ending.get(name)
+        if what == "unresolved":
+            self.ends(queue, name, "unresolved", True)
+        elif what is not None:
+            self.another_says_it_died(queue, name, int(what.removeprefix("dead ")))
+
+    @rule(queue=QUEUE, name=NAMES, number=st.integers(1, 2), now=RARELY)
+    def another_says_it_died(self, queue: str, name: str, number: int, now: bool = True) -> None:
+        if not now:
             return
-        expire(self.redis, name)
-        expired, held, _ = self.run(self.reviews.sweep(QUEUE, attempts=1000))
-        if known.state == "leased":
-            assert (expired, held) == (1, [])
-            known.state, known.holder = "waiting", None
-        else:
-            assert expired == 0
-            assert [(each.item, each.payload) for each in held] == [(name, known.payload)]
+
+        async def die() -> None:
+            await self.reviews.die(queue, name, number, 600)
+
+        self.happens(queue, die, lambda model: model.die(name, number))
+
+    @rule(queue=QUEUE, name=NAMES)
+    def requeue(self, queue: str, name: str) -> None:
+        number = self.models[queue].died.get(name)
+        letters = {each.item.id: each.number for each in self.run(self.reviews.dead(queue, 100))}
+        dead = {each: self.models[queue].died[each] for each in self.dead(queue)}
+        assert letters == dead
+        if name not in letters or number is None:
+            return
+
+        async def back() -> None:
+            await self.reviews.requeue(queue, name, number, 600)
+
+        self.happens(queue, back, lambda model: model.requeue(name, number))
+
+    def dead(self, queue: str) -> list[str]:
+        return [name for name, known in self.models[queue].items.items() if known.state == "dead"]
+
+    @rule(seed=st.integers(0, 999), again=st.booleans(), now=RARELY)
+    def redis_is_lost(self, seed: int, again: bool, now: bool) -> None:
+        """Leases, skips, expiries and what no journal knows are gone; everything else is there in whatever order it is told."""
+        if not now:
+            return
+        self.redis.flushall()
+        shuffled = random.Random(seed)
+        for queue in QUEUES:
+            told = self.journal[queue] + (
+                shuffled.choices(self.journal[queue], k=3) if self.journal[queue] and again else []
+            )
+            before, self.models[queue] = self.models[queue], Model()
+            for _, to_model in self.journal[queue]:
+                self.run(to_model())
+            shuffled.shuffle(told)
+            for to_redis, _ in told:
+                self.run(to_redis())
+            for name, known in self.models[queue].items.items():
+                # Tokens from before are lost for good, since nonces differ; an answer is known by its journaled payload only.
+                known.payload = known.token = None
+                assert known.state == before.items[name].state or before.items[name].state not in (
+                    "resolved",
+                    "withdrawn",
+                )
+            self.models[queue].published = int(self.redis.xlen(key(queue, "outcomes")))
 
     @invariant()
     def redis_agrees(self) -> None:
-        if not hasattr(self, "items"):
+        if not hasattr(self, "models"):
             return
-        for name, known in self.items.items():
-            assert self.run(self.reviews.item_state(QUEUE, name)) == known.state
-        leased = {name.decode() for name in self.redis.zrange(key("leases"), 0, -1)}  # type: ignore[union-attr]
-        assert waiting(self.redis) == {name for name, known in self.items.items() if known.state == "waiting"}
-        assert leased == {name for name, known in self.items.items() if known.state in ("leased", "answering")}
-        assert self.redis.xlen(key("outcomes")) == self.published
+        for queue, model in self.models.items():
+            self._agrees(queue, model)
+
+    def _agrees(self, queue: str, model: Model) -> None:
+        by_state: dict[str, set[str]] = {}
+        for name, known in model.items.items():
+            assert self.run(self.reviews.item_state(queue, name)) == known.state, name
+            by_state.setdefault(known.state, set()).add(name)
+        lanes: Any = self.redis.keys(key(queue, "lane:*"))
+        in_lanes = [name.decode() for lane in lanes for name in self.redis.zrange(lane, 0, -1)]  # type: ignore[union-attr]
+        assert sorted(in_lanes) == sorted(by_state.get("waiting", ()))
+        named: Any = self.redis.sunion([key(queue, "sites"), key(queue, "lanes")])
+        assert {key(queue, "lane:").encode() + lane for lane in named} == set(lanes)
+        still_open = {name for name, known in model.items.items() if known.open}
+        evidence = {name for name in still_open if model.items[name].evidence}
+        cases = {name for name in still_open if model.items[name].case}
+        for kept, names in (
+            ("leases", by_state.get("leased", set()) | by_state.get("answering", set())), ("kept", evidence),
+            ("dead", by_state.get("dead", set())), ("due", still_open - evidence),
+        ):  # fmt: skip
+            assert {name.decode() for name in self.redis.zrange(key(queue, kept), 0, -1)} == names, kept  # type: ignore[union-attr]
+        found: Any = self.redis.zrange(key(queue, "by_case"), 0, -1)
+        assert {name.rpartition(b"\0")[2].decode() for name in found} == cases
+        stats = self.run(self.reviews.stats(queue))
+        assert stats.reasons == ({"none_fired": len(still_open)} if still_open else {})
+        assert self.redis.xlen(key(queue, "outcomes")) == model.published
 
 
-def test_the_queue_is_what_its_model_says(valkey: Valkey) -> None:
-    Queue.url = valkey.url
+def test_the_queues_are_what_their_model_says(valkey: Valkey) -> None:
+    Queues.url = valkey.url
     run_state_machine_as_test(
-        Queue,
+        Queues,
         settings=settings(
-            max_examples=60, stateful_step_count=30, deadline=None,
+            max_examples=60, stateful_step_count=50, deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )  # fmt: skip

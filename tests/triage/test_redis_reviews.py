@@ -53,6 +53,17 @@ async def test_who_skipped_is_not_asked_again_and_others_are(reviews: RedisRevie
     assert [each.item.id for each in await reviews.lease(QUEUE, "ad", 5, 60)] == ["a"]
 
 
+async def test_a_skip_is_remembered_over_other_people_s_leases(reviews: RedisReviews) -> None:
+    await put(reviews, "a")
+    for reviewer in ("bob", "ada"):
+        (lease,) = await reviews.lease(QUEUE, reviewer, 1, 60)
+        await reviews.release(lease.token, skipped_by=reviewer)
+    (lease,) = await reviews.lease(QUEUE, "cy", 1, 60)
+    await reviews.release(lease.token)
+    assert [await reviews.lease(QUEUE, reviewer, 1, 60) for reviewer in ("ada", "bob")] == [[], []]
+    assert len(await reviews.lease(QUEUE, "cy", 1, 60)) == 1
+
+
 async def test_hundreds_of_skips_do_not_hide_what_is_behind_them(reviews: RedisReviews) -> None:
     await put(reviews, *(f"{number:03d}" for number in range(305)))
     for lease in await reviews.lease(QUEUE, "ada", 300, 60):
