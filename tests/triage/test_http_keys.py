@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -164,3 +165,30 @@ def test_the_command_line_makes_lists_and_revokes_over_http(two: Two) -> None:
     assert run("revoke", key.strip(), *at)[:2] == (0, f"revoked {mine['prefix']}\n")
     assert two.status(0, key.strip()) == 401
     assert run("create", "--role", "caller", "--url", two.gateways[0].url, "--key", "wrong")[0] == 1
+
+
+def test_while_the_store_is_away_known_keys_stay_known_and_no_others_are(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data")
+    known = holder(data.folder, "caller")
+    control, away = data.folder / "control", data.folder / "control-away"
+    with (
+        running_valkey(tmp_path / "valkey") as server,
+        running_gateway(data.folder, server.url, control_stale_s="1.5") as gateway,
+        httpx.Client(base_url=gateway.url, trust_env=False, timeout=30, headers=known.headers) as http,
+    ):
+        assert http.post("/v1/predictions", content=picture("red")).json()["route"] == "automatic"
+        control.rename(away)
+        stale = eventually(lambda: _stale(http), seconds=15)
+        assert stale["route"] == "review"
+        stranger = http.get("/v1/me", headers={"Authorization": f"Bearer {holder(tmp_path / 'other', 'admin').key}"})
+        problem(stranger, 401, "this is no key of this service")
+        away.rename(control)
+        eventually(lambda: _stale(http) is None, seconds=15)
+
+
+def _stale(http: httpx.Client) -> dict[str, Any] | None:
+    """A prediction that was deferred because nobody could read what is in force; None while it can be."""
+    reply = http.post("/v1/predictions", content=picture("red"))
+    assert reply.status_code == 200, reply.text
+    found: dict[str, Any] = reply.json()
+    return found if "control_stale" in found["reasons"] else None
