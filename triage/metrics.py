@@ -70,6 +70,10 @@ class Metrics:
         self.suspended = Gauge(
             "triage_class_suspended", "1 while an automatic class may not answer.", per_class, registry=r
         )
+        self.drift = Gauge(
+            "triage_drift_score", "How unlike the tuning images a site's newest are.", ("project", "site", "kind"),
+            registry=r,
+        )  # fmt: skip
         self.listeners = Gauge("triage_outcome_listeners", "Programs that listen to outcomes.", registry=r)
         self.webhook_deliveries = Counter(
             "triage_webhook_deliveries", "Tries: delivered, failed; and letters given up: dead.",

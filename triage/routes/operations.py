@@ -39,6 +39,8 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     parts.metrics.control_age.set(parts.control.age)
+    for (project, site), score in parts.intake.recent.scores().items():
+        parts.metrics.drift.labels(project, site, "typicality").set(score)
     return Response(generate_latest(parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
