@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import socket
 import time
 from types import FrameType
@@ -49,8 +50,20 @@ class _JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+FILES = 65_536
+"""Open at once, where the system lets us: a listener is a socket, and many systems give a process 1,024 unless it asks."""
+
+
+def _ask_for_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def run(settings: Settings) -> None:
     """Blocks until the gateway is told to stop. In-flight requests are finished first. Raises SettingsError."""
+    _ask_for_files()
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

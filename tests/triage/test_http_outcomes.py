@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from embedded.stack import Valkey
 from tests.services import eventually, make_data, raw, running_gateway
-from tests.triage.serving import Served, problem
+from tests.triage.serving import KEY, Served, problem
 from triage.schemas import OutcomeBody
+from triage.server import FILES
 
 
 def parsed(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -98,3 +103,30 @@ def test_listeners_end_in_good_order_when_the_gateway_drains(tmp_path: Path, val
         os.kill(gateway.process.pid, signal.SIGTERM)
         assert b"event" not in b"".join(received)  # a stream that is cut off raises
         eventually(lambda: not gateway.process.running)
+
+
+def test_the_gateway_asks_for_as_many_files_as_it_may_have(tmp_path: Path, valkey: Valkey) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    data = make_data(tmp_path / "data")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (700, hard))
+    try:
+        with running_gateway(data.folder, valkey.url) as gateway:
+            limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (line,) = [each for each in limits.splitlines() if each.startswith("Max open files")]
+    assert int(line.split()[3]) == (FILES if hard == resource.RLIM_INFINITY else min(hard, FILES))
+
+
+def test_the_examples_of_the_page_run(served: Served) -> None:
+    page = (Path(__file__).parents[2] / "docs/outcomes.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    served.predict("blue", 4000)
+    for item in served.lease("default.review", count=100)["items"]:
+        served.http.post(f"/v1/leases/{item['token']}/verdict", json={"answers": {"blue": "present"}})
+    environment = {**os.environ, "URL": served.gateway.url, "KEY": KEY, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], env=environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()[0]) == (0, "final"), done.stderr
