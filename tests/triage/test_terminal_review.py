@@ -54,3 +54,19 @@ def test_what_waits_is_read_at_the_terminal(served: Served, tmp_path: Path) -> N
     finals = [served.http.get(f"/v1/predictions/{each}").json()["final"] for each in sent]
     assert [(each["labels"], each["outcome"]) for each in finals] == [(["blue"], "labels"), ([], "none_of_these")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_case_is_read_together_and_what_is_left_goes_back(served: Served, tmp_path: Path) -> None:
+    queue = served.project("study")
+    for salt, case in enumerate(["c1", "c2", "c1", "c1"]):
+        served.predict("blue", salt, project="study", case=case)
+    asked = ["--queue", queue, "--reviewer", "ada", "--case", "--folder", str(tmp_path), "--url", served.gateway.url]
+    ended = CliRunner().invoke(review, [*asked, "--key", KEY], input="3\ns\nq\n")
+    assert ended.exit_code == 0, ended.output
+    assert "Case c1: 3 images" in ended.output
+    state = served.http.get(f"/v1/queues/{queue}").json()
+    assert (state["waiting"], state["leased"], state["answered_last_hour"]) == (3, 0, 1)
+    assert [each["case"] for each in served.lease(queue, "ada", count=9)["items"]] == [
+        "c2",
+        "c1",
+    ]  # the other was skipped
