@@ -30,7 +30,8 @@ from triage.ids import new_id, now_us
 from triage.index.cases import RedisCases
 from triage.metrics import Metrics, Stage
 from triage.ports import Blobs, Classifier
-from triage.promise.releases import CANARY, chosen
+from triage.promise.drift import Recent
+from triage.promise.releases import chosen
 from triage.recorder import Recorder
 from triage.reviewing.routing import routed
 from triage.shadowing import Shadowing
@@ -86,6 +87,7 @@ class Intake:
         self._cases = cases
         self._took = functools.partial(metrics.stage, "blob")
         self._shadowing = shadowing
+        self.recent = Recent()
 
     async def predict(self, image: bytes, request: Request) -> bytes:
         """The prediction as callers see it, JSON. Raises ImageError, NotFound, Unavailable."""
@@ -142,7 +144,27 @@ class Intake:
             or not chosen(self._audit_key, tried.share, name, prediction_id, case)
         ):
             return site
-        return self._control.site(project, name + CANARY)
+        return self._control.canary(site)
+
+    async def glance(self, image: bytes, project: str, name: str) -> Read:
+        """What would become of an image, which is stored; nothing is recorded and nobody is asked.
+
+        Raises ImageError, NotFound, and ClassifierUnavailable where a site's model does not answer.
+        """
+        site = self._control.site(project, name)
+        header, sha256 = decoder.probe(image, site.image), hashlib.sha256(image).hexdigest()
+        scores = await self._store_and_classify(f"{project}/{name}/{sha256}", image, site, None)
+        record = decided(
+            PredictionRecord(
+                id=new_id(), project=project, site=name, received_at=now_us(), sha256=sha256, size=len(image),
+                format=header.format, width=header.width, height=header.height, route="review",
+                policy=PolicySnapshot(mode=site.mode),
+            ),
+            site, scores, control_stale=False, audit_key=self._audit_key,
+        )  # fmt: skip
+        if site.bundle is not None and not record.policy.available:
+            raise ClassifierUnavailable("the model does not answer; send it again when it does")
+        return Read(record, answers.told(record, site.labels, site.rules, self._suggestions))
 
     async def _room(self, site: Site, case: str, most: int) -> None:
         """Raises Invalid when a case has as many images as it may."""
@@ -209,6 +231,8 @@ class Intake:
         )  # fmt: skip
 
     def count(self, record: PredictionRecord) -> None:
+        if record.typicality is not None and record.origin != "backfill":
+            self.recent.saw(record.project, record.site, record.typicality)
         self._metrics.decisions.labels(record.project, record.site, record.route).inc()
         for reason in record.reasons:
             self._metrics.reasons.labels(record.site, reason).inc()

@@ -1,8 +1,9 @@
 """How far a site's images have drifted from those that the model was tuned on. Pure.
 
 An image's typicality is the share of normal tuning images that are less typical, so over images like those it is uniform on
-[0, 1]. The score is the Kolmogorov-Smirnov distance of a site's newest images from that: 0 like the tuning images, 1 nothing like
-them. Where images are alike it stays below 1.63 / sqrt(n) in 99 of 100 looks (Smirnov's asymptotic quantile): .05 for 1,000.
+[0, 1]. The score is the Kolmogorov-Smirnov distance of a site's newest images from that: 0 like the tuning images, 1 nothing
+like them. Where images are alike it stays below 1.63 / sqrt(n) in 99 of 100 looks (Smirnov's asymptotic quantile): .05 for
+1,000.
 """
 
 from __future__ import annotations
