@@ -30,9 +30,9 @@ from triage.control.catalog import Catalog
 from triage.control.sites import Control
 from triage.desk import Desk
 from triage.errors import SettingsError, TriageError, Unavailable
+from triage.golding import Golding
 from triage.index.announcing import Announcing
 from triage.index.cases import RedisCases
-from triage.golding import Golding
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.index.whole import Whole
@@ -76,8 +76,8 @@ from triage.routes.sealed import Sealed
 from triage.routes.traced import Traced
 from triage.routes.v2_errors import V2Errors
 from triage.settings import Settings
-from triage.slipping import Slipping
 from triage.shadowing import Shadowing
+from triage.slipping import Slipping
 from triage.store.audit_key import audit_key
 from triage.store.opening import open_blobs, open_documents
 from triage.sweeping import Sweeping

@@ -19,6 +19,7 @@ from triage.reviewing import shifts
 from triage.reviewing.item import REVIEW, Lease, LeaseToken, name_of, project_of, queue_of
 from triage.reviewing.person_document import PersonDocument
 from triage.reviewing.queue_document import QueueDocument
+from triage.slipping import Slipping
 
 
 def _now() -> datetime.datetime:
@@ -29,12 +30,13 @@ class Desk:
     """The lease side of the gateway's reviewing."""
 
     def __init__(
-        self, control: Control, reviews: RedisReviews, answering: Answering, lease_s: int,
+        self, control: Control, reviews: RedisReviews, answering: Answering, slipping: Slipping, lease_s: int,
         clock: Callable[[], datetime.datetime] = _now,
     ) -> None:  # fmt: skip
         self._control = control
         self._reviews = reviews
         self._answering = answering
+        self._slipping = slipping
         self._lease_s = lease_s
         self._clock = clock
 
@@ -50,10 +52,16 @@ class Desk:
         await self.known(queue)
         document = self.document(queue)
         most = await self._most(queue, document, reviewer)
-        return await self._reviews.lease(
-            queue, reviewer, count if most is None else min(count, most), seconds or self._seconds(queue), sites=sites,
-            holder=holder, by_case=by_case,
-        )  # fmt: skip
+        count, seconds = count if most is None else min(count, most), seconds or self._seconds(queue)
+        golds: list[Lease] = []
+        if not by_case:  # of a case there is nothing to add
+            golds = await self._slipping.slip(
+                queue, document, reviewer, count, seconds, self.labels(queue), sites, holder
+            )
+        leases = await self._reviews.lease(
+            queue, reviewer, count - len(golds), seconds, sites=sites, holder=holder, by_case=by_case
+        ) if count > len(golds) else []  # fmt: skip
+        return await self._slipping.veil(queue, document, self._slipping.mixed(leases, golds))
 
     async def _most(self, queue: str, document: QueueDocument, reviewer: str) -> int | None:
         """How many more items a reviewer may be given today, None for any number. Raises Forbidden for none."""

@@ -15,6 +15,7 @@ from triage.changes import Changes
 from triage.control import validity
 from triage.control.sites import Control
 from triage.desk import Desk
+from triage.golding import Golding
 from triage.index.reviews import RedisReviews
 from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
@@ -43,6 +44,7 @@ class Parts:
     desk: Desk
     sweeping: Sweeping
     answering: Answering
+    golding: Golding
     returning: Returning
     suspensions: Suspensions
     casework: Casework

@@ -234,6 +234,26 @@ class VerdictRequest(_Body):
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
+class GoldRequest(_Body):
+    """An image of which the right answer is known: one that was predicted, or one that is sent with it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] | None = None
+    prediction: str | None = None
+    site: Annotated[str, Field(max_length=64)] | None = None
+    """That the image came to, or could have."""
+    image: Annotated[str, Field(max_length=1_000_000)] | None = None
+    """Base64. Of a larger one make a prediction first, and name that."""
+    queue: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "review"
+    outcome: Literal["labels", "none_of_these", "unusable"] = "labels"
+    answers: dict[str, Literal["present", "absent"]] = {}
+
+    @model_validator(mode="after")
+    def _one_image(self) -> GoldRequest:
+        if (self.prediction is None) == (self.image is None):
+            raise ValueError("a gold is made of a prediction or of an image; send one of the two")
+        return self
+
+
 class EscalateRequest(_Body):
     note: Annotated[str, Field(max_length=2000)] = ""
     """For the adjudicators."""

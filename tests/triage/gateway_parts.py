@@ -34,6 +34,7 @@ from triage.shadowing import Shadowing
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
 from triage.store.documents import LocalDocuments
+from triage.slipping import Slipping
 from triage.sweeping import Sweeping
 
 QUEUE = "default.review"
@@ -124,7 +125,7 @@ async def wired(
     intake = Intake(control, classifier, blobs, recorder, metrics, 10.0, 5, key, cases, shadowing)
     casework = Casework(control, cases, recorder, intake, 10.0, key)
     answering = Answering(control, reviews, index, recorder, metrics, 0.0)
-    desk = Desk(control, reviews, answering, 60)
+    desk = Desk(control, reviews, answering, Slipping(control, reviews, key), 60)
     sweeping = Sweeping(control, reviews, desk, answering, recorder, metrics)
     returning = Returning(reviews, intake, recorder)
     await recorder.step()

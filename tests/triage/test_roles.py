@@ -53,6 +53,9 @@ PLACED = {
     ],
     "queues.manage": [
         "PUT /v1/projects/{project}/queues/{name}", "DELETE /v1/projects/{project}/queues/{name}",
+        "GET /v1/projects/{project}/golds", "POST /v1/projects/{project}/golds",
+        "GET /v1/projects/{project}/golds/{name}", "PUT /v1/projects/{project}/golds/{name}",
+        "DELETE /v1/projects/{project}/golds/{name}",
         "GET /v1/queues/{queue}/dead", "POST /v1/queues/{queue}/dead/{item}/requeue",
     ],
     "people.manage": [

@@ -21,6 +21,7 @@ from triage.control.retention_document import RetentionDocument
 from triage.control.switch_document import SwitchDocument
 from triage.control.webhook_document import WebhookDocument
 from triage.promise.releases import CANARY
+from triage.reviewing.gold_document import GoldDocument
 from triage.reviewing.person_document import PersonDocument
 from triage.reviewing.queue_document import QueueDocument
 
@@ -65,6 +66,7 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("access", "access", AccessDocument, "keys", "keys", of_project=False, single=True),
         Kind("queue", "queues", QueueDocument, "queues.read", "queues.manage"),
         Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
+        Kind("gold", "golds", GoldDocument, "queues.manage", "queues.manage"),
         Kind("hold", "holds", HoldDocument, "log.read", "purge"),
         Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage"),
         Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
