@@ -14,6 +14,7 @@ export const REASONS = Object.freeze({
   control_stale: "The service could not be sure of its current settings.",
   site_capturing: "This site is still gathering images; nothing is answered by the model.",
   site_assisting: "At this site the model only suggests; a person decides.",
+  case_open: "The rest of its case is still to come.",
   case_undecided: "Another image of this case needs a person, so all of them do.",
 });
 
