@@ -26,7 +26,7 @@ from triage.errors import IndexAway, NotFound
 from triage.ids import now_us
 from triage.index.ended import Ended
 from triage.index.replaying import Replay
-from triage.journal.reading import START, segments
+from triage.journal.reading import START, Damage, segments
 from triage.journal.segments import SegmentJournal, settle
 from triage.recorder import Recorder
 from triage.settings import Settings
@@ -255,3 +255,40 @@ async def test_a_replay_holds_little(gateway: Wired) -> None:
     await asyncio.sleep(0)
     assert read < 300
     assert await task == 2000
+
+
+async def test_processes_share_a_large_recovery(
+    gateway: Wired, redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = await story(gateway)
+    for number, record in enumerate(told[len(gateway.journaled()) :]):
+        if number % 5 == 0:
+            await asyncio.to_thread(gateway.journal._turn)
+        await gateway.recorder.record(record)
+    lived = contents(redis)
+    redis.flushall()
+    monkeypatch.setattr("triage.archive.shares.ALONE_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    counted: list[int] = []
+    counts = await recover(settings(gateway, valkey), seen=lambda: counted.append(1))
+    assert len(segments(gateway.journal.folder)) > 2
+    assert (counts["records"], len(counted)) == (len(told), len(told))
+    assert contents(redis) == lived
+    assert START < (await gateway.reviews.checkpoint("test") or START) < gateway.journal.end
+
+
+async def test_damage_is_told_by_whichever_process_finds_it(
+    gateway: Wired, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for salt in range(3):
+        await gateway.predict("blue", salt)
+        await asyncio.to_thread(gateway.journal._turn)
+    path = segments(gateway.journal.folder)[1]
+    damaged = bytearray(await asyncio.to_thread(path.read_bytes))
+    damaged[60] ^= 1
+    await asyncio.to_thread(path.write_bytes, damaged)
+    monkeypatch.setattr("triage.archive.shares.ALONE_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    told: list[Damage] = []
+    counts = await recover(settings(gateway, valkey), told=told.append)
+    assert (counts["records"], [each.path for each in told]) == (2, [path])

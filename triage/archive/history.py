@@ -48,7 +48,7 @@ class History:
 
     def __init__(self, objects: Objects, journal_folder: Path, told: Told = to_the_log) -> None:
         self.objects = objects
-        self._folder = journal_folder
+        self.folder = journal_folder
         self._told = told
         self.hidden = Hidden(tombstones.load(objects))
 
@@ -58,7 +58,7 @@ class History:
         """What there is to read of these nodes (None: of all), each node's segments in order. Parts are left out that can hold
         nothing from after a moment (microseconds)."""
         here: dict[Segment, Path] = {}
-        for folder in nodes(self._folder):
+        for folder in nodes(self.folder):
             for path in segments(folder):
                 here[Segment(folder.name, int(path.stem))] = path
         archived, merged = self._archived(tables, after)

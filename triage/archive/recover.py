@@ -9,6 +9,7 @@ from model_store.record import Record
 from triage.archive.adopting import locked
 from triage.archive.archiver import Archiver
 from triage.archive.history import History, Part
+from triage.archive.shares import processes, read_shared
 from triage.control.catalog import Catalog
 from triage.errors import Conflict, NotFound
 from triage.ids import now_us
@@ -43,10 +44,13 @@ async def recover(
     reviews = RedisReviews(settings.redis_url, settings.redis_timeout_s)
     try:
         index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
-        replay = Replay(index, reviews, Ended(), now_us())
+        ended, now, ends = Ended(), now_us(), dict[str, Position]()
+        replay = Replay(index, reviews, ended, now)
         await replay.skim(record for history, part in parts for _, record in history.skim(part))
-        ends: dict[str, Position] = {}
-        total = await replay.read(_read(parts, ends, seen))
+        if (count := processes(parts)) > 1:
+            total, ends = await read_shared(settings, parts, replay, ended, now, count, told, seen)
+        else:
+            total = await replay.read(_read(parts, ends, seen))
         for node, end in ends.items():
             await _advance(reviews, node, end)
         stats = [await reviews.stats(queue) for queue in await reviews.queues()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
+from pathlib import Path
 
 import numpy as np
 
@@ -47,6 +48,19 @@ class Ended:
     def __len__(self) -> int:
         """How often something was added."""
         return len(self._high) + len(self._added) // 16
+
+    def save(self, path: Path) -> None:
+        """For another process, which `load`s it."""
+        self._sort()
+        path.write_bytes(self._high.tobytes() + self._low.tobytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Ended:
+        made, content = cls(), path.read_bytes()
+        half = len(content) // 2
+        made._high.frombytes(content[:half])
+        made._low.frombytes(content[half:])
+        return made
 
     def _sort(self) -> None:
         known = np.array([self._high, self._low], np.uint64).T

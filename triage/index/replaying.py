@@ -35,7 +35,10 @@ _old: ContextVar[bool] = ContextVar("old", default=False)
 class Replay:
     """One replay. `now` is microseconds since the epoch. Methods raise IndexAway."""
 
-    def __init__(self, index: Index, reviews: RedisReviews, ended: Ended, now: int) -> None:
+    def __init__(
+        self, index: Index, reviews: RedisReviews, ended: Ended, now: int, amended: dict[str, int] | None = None
+    ) -> None:
+        """`amended`: of another process that skimmed, with what it found `ended`."""
         self._ended = ended
         keep_s = index._retention_s
         self._horizon = now - 1_000_000 * keep_s
@@ -48,7 +51,7 @@ class Replay:
         )
         self._index.people.verdicts = _Verdicts(replayed, keep_s)
         self._index._audits._audits = _Audits(replayed)
-        self._amended: dict[str, int] = {}
+        self.amended: dict[str, int] = amended or {}
         """Verdict -> its newest revision, of those that were amended."""
 
     async def skim(self, records: Iterable[Record]) -> None:
@@ -57,7 +60,7 @@ class Replay:
             for record in batch:
                 self._ended.note(record)
                 if isinstance(record, VerdictRecord) and record.revision > 1:
-                    self._amended[record.id] = max(record.revision, self._amended.get(record.id, 0))
+                    self.amended[record.id] = max(record.revision, self.amended.get(record.id, 0))
             await self._apply((each for each in batch if not self._is_old(each) or _of_dead(each)), self._close)
 
     async def read(self, records: Iterable[Record]) -> int:
@@ -116,7 +119,7 @@ class Replay:
             waits = record.route == "review" and (record.queue or "", record.id) not in self._ended
             return waits or bool(record.drawn or record.policy.case)
         if isinstance(record, VerdictRecord):
-            newest = self._amended.get(record.id, record.revision) == record.revision
+            newest = self.amended.get(record.id, record.revision) == record.revision
             waits = any((queue, item.id) not in self._ended for queue, item in following(record))
             return newest and (waits or bool(record.drawn))
         if isinstance(record, EventRecord):

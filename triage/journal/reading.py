@@ -138,7 +138,7 @@ def read_frames(path: Path, offset: int = 0, told: Told = to_the_log) -> Iterato
     is_closed = _followed(path)
     ended = seal(path)
     is_closed = is_closed or ended is not None
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=_PIECE) as stream:
         begins = stream.read(len(MAGIC))
         if len(begins) < len(MAGIC):
             if is_closed:
