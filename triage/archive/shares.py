@@ -1,4 +1,4 @@
-"""The second reading of a recovery, shared among processes: the words of a million predictions are more than one core's work."""
+"""The second reading of a recovery, shared among processes: to put a million predictions into words takes more than one core."""
 
 from __future__ import annotations
 
