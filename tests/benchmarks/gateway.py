@@ -45,7 +45,11 @@ def measure(bundle: Bundle, pairs: int, seconds: float) -> dict[str, object]:
         (data / "models").symlink_to(bundle.folder.parents[1].resolve())
         valkey = Valkey(data / "valkey")
         settings = {"torchserve_url": f"http://127.0.0.1:{server.listen.inference}", "node": "bench"}
-        gateway = Gateway(data, valkey.url, settings)
+        try:
+            gateway = Gateway(data, valkey.url, settings)
+        except BaseException:
+            valkey.process.stop()
+            raise
         try:
             go_live(gateway.url, bundle, None)
             through = f"{gateway.url}/v1/predictions"

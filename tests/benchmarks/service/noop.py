@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -62,34 +63,32 @@ def measure(bundle: Bundle, rounds: int, seconds: float) -> dict[str, Any]:
     own, rest = {min(whole)}, whole - {min(whole)} or whole
     os.sched_setaffinity(0, rest)
     try:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as started:
             data = Path(folder)
             (data / "models").symlink_to(bundle.folder.parents[1].resolve())
             (data / "reply").write_bytes(answer(bundle))
             (port,) = free_ports(1)
             command = [sys.executable, "-m", "tests.benchmarks.service.noop_server", str(port), str(data / "reply")]
             model = Process("noop", command, data / "noop.log")
+            started.callback(model.stop)
             model.wait_until(lambda: _listens(port), 20)
             valkey = Valkey(data / "valkey")
+            started.callback(valkey.process.stop)
             gateway = Gateway(data, valkey.url, {"torchserve_url": f"http://127.0.0.1:{port}", "node": "bench"})
+            started.callback(gateway.process.stop)
             parts = {"gateway": gateway.process.pid, "valkey": valkey.process.pid, "classifier": model.pid}
-            try:
-                _pin(gateway.process.pid, own)
-                go_live(gateway.url, bundle, None)
-                url = f"{gateway.url}/v1/predictions"
-                load.sent(url, images, WARM_UP_SECONDS, CLIENTS)
-                before = {part: processor_seconds(pid) for part, pid in parts.items()}
-                ours = sum(os.times()[:2])
-                for _ in range(rounds):
-                    found = load.sent(url, images, seconds, CLIENTS)
-                    rates.append(len(found) / seconds)
-                    took += found
-                spent = {part: processor_seconds(pid) - before[part] for part, pid in parts.items()}
-                spent["clients"] = sum(os.times()[:2]) - ours
-            finally:
-                gateway.process.stop()
-                valkey.process.stop()
-                model.stop()
+            _pin(gateway.process.pid, own)
+            go_live(gateway.url, bundle, None)
+            url = f"{gateway.url}/v1/predictions"
+            load.sent(url, images, WARM_UP_SECONDS, CLIENTS)
+            before = {part: processor_seconds(pid) for part, pid in parts.items()}
+            ours = sum(os.times()[:2])
+            for _ in range(rounds):
+                found = load.sent(url, images, seconds, CLIENTS)
+                rates.append(len(found) / seconds)
+                took += found
+            spent = {part: processor_seconds(pid) - before[part] for part, pid in parts.items()}
+            spent["clients"] = sum(os.times()[:2]) - ours
     finally:
         os.sched_setaffinity(0, whole)
     milliseconds = sorted(1e3 * each for each in took)
