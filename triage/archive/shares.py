@@ -1,4 +1,4 @@
-"""The second reading of a recovery, shared among processes: to put a million predictions into words takes more than one core."""
+"""The second reading of a recovery, shared among processes: a million predictions in words are more than one core's work."""
 
 from __future__ import annotations
 
