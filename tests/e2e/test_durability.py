@@ -44,7 +44,7 @@ def predictions(data: Path) -> list[PredictionRecord]:
 
 def waiting(redis_url: str) -> set[str]:
     with Redis.from_url(redis_url) as redis:
-        return {item.decode() for item in redis.zrange("sr:{default.review}:waiting", 0, -1)}
+        return {item.decode() for item in redis.zrange("sr:{default.review}:lane:default\0", 0, -1)}
 
 
 def test_every_2xx_survives_kill_9_and_a_flushed_redis(tmp_path: Path) -> None:
@@ -71,7 +71,8 @@ def test_every_2xx_survives_kill_9_and_a_flushed_redis(tmp_path: Path) -> None:
             gateway.process.kill()
             gateway.start()
 
-        with Client(gateway.url) as client, ThreadPoolExecutor(CLIENTS + 1) as pool:
+        # Without patience, so that the test sees each refusal: the client would send it again by itself.
+        with Client(gateway.url, patience_s=0) as client, ThreadPoolExecutor(CLIENTS + 1) as pool:
             death = pool.submit(killer)
             list(pool.map(send, images(IMAGES)))
             death.result()
