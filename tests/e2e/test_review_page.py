@@ -23,9 +23,10 @@ from tests.browser import CHROMIUM, opened, running_chromium
 from tests.services import client, eventually, make_data, running_gateway, running_valkey
 from tests.triage.holders import holder
 from triage.client import Client
+from triage.index import views
+from triage.index.packing import pack
 from triage.journal.segments import read
 from triage.policy import REASONS
-from triage.reviewing.item import Item
 from triage.store.documents import LocalDocuments
 
 pytestmark = pytest.mark.browser
@@ -413,12 +414,12 @@ def test_a_blind_item_of_several_groups_wants_every_label(
 
 def _make_blind(valkey: Valkey, queue: str, item: str) -> None:
     """As a sampling plan would have made it; the site of this schema has no model that could."""
-    key = f"sr:{{{queue}}}:item:{item}"
     with Redis.from_url(valkey.url) as redis:
-        body: Any = redis.hget(key, "body")
-        stored = msgspec.msgpack.decode(body, type=Item)
-        blind = dataclasses.replace(stored, blind=True, reasons=(), suggestions=())
-        redis.hset(key, "body", msgspec.msgpack.encode(blind))
+        entry: Any = redis.get(f"sr:view:{item}")
+        shown = views.read(entry)
+        assert shown is not None
+        blind = dataclasses.replace(views.item_of(shown), blind=True, reasons=(), suggestions=())
+        redis.set(f"sr:{{{queue}}}:body:{item}", pack(msgspec.msgpack.encode(blind)))
 
 
 def test_arrows_and_space_choose_too(gateway: Gateway, service: Client, context: BrowserContext) -> None:
