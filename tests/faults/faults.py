@@ -1,199 +1,85 @@
-"""The faults: each does one thing to a running world, and mends it again as an operator or a supervisor would."""
+"""The faults, in the order of the table."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import signal
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
-from tests.faults.world import World
+from tests.faults import acts
+from tests.faults.fault import Fault
 
-Act = Callable[[World, float], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """`act` does it, lasts for the seconds it is given, and mends it. `launched` are faults that a gateway is born with."""
-
-    name: str
-    act: Act
-    launched: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-
-async def _thread(work: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(work)
-
-
-async def gateway_killed(world: World, seconds: float) -> None:
-    world.gateways[0].process.kill()
-    await asyncio.sleep(seconds)
-    await _thread(world.gateways[0].start)
-
-
-async def died_at(world: World, seconds: float) -> None:
-    """Waits for the gateway that was born to die, and starts it again."""
-    async with asyncio.timeout(60):
-        while world.gateways[0].process.running:  # noqa: ASYNC110  # a process tells nobody that it ended
-            await asyncio.sleep(0.05)
-    await _thread(world.gateways[0].restart)
+PREDICTION: Mapping[str, str] = {
+    "the image is stored": "triage.store.blobs:LocalBlobs._name",
+    "the image's name is synced": "triage.store.naming:Naming._sync",
+    "the model is asked": "triage.classifier.torchserve:TorchServeClassifier.classify",
+    "the prediction is decided": "triage.intake:decided",
+    "the journal is synced": "triage.journal.segments:SegmentJournal._commit",
+    "the item is queued": "triage.index.reviews:RedisReviews.enqueue",
+    "the prediction is recorded": "triage.recorder:Recorder.record",
+}
+VERDICT: Mapping[str, str] = {
+    "the lease is given": "triage.index.reviews:RedisReviews.lease",
+    "the verdict is accepted": "triage.index.reviews:RedisReviews.answer",
+    "the verdict closes its item": "triage.index.verdict_fold:VerdictIndex.close",
+    "the verdict is held": "triage.index.verdicts:RedisVerdicts.stands",
+    "the verdict leaves": "triage.index.verdict_fold:VerdictIndex.go",
+    "the final is told": "triage.index.verdicts:RedisVerdicts.told",
+}
+AMENDMENT: Mapping[str, str] = {
+    "the amendment is accepted": "triage.index.verdicts:RedisVerdicts.amend",
+    "the amendment is journaled": "triage.journal.segments:SegmentJournal.begin",
+    "the amendment stands": "triage.index.verdicts:RedisVerdicts.stands",
+    "the amendment leaves": "triage.index.verdict_fold:VerdictIndex.go",
+    "the amended final is told": "triage.index.verdicts:RedisVerdicts.told",
+}
 
 
-async def gateway_stopped(world: World, seconds: float) -> None:
-    world.gateways[0].signal(signal.SIGSTOP)
-    await asyncio.sleep(seconds)
-    world.gateways[0].signal(signal.SIGCONT)
+def _step(name: str, place: str, when: Literal["before", "after"], about: str) -> Fault:
+    born = {"die": place, "when": when, "armed": "{faults}/armed", "about": about}
+    return Fault(f"killed {when} {name}", acts.died_at, {0: born})
 
 
-async def gateway_drained(world: World, seconds: float) -> None:
-    await _thread(world.gateways[0].process.stop)
-    await _thread(world.gateways[0].start)
-
-
-async def redis_killed(world: World, seconds: float) -> None:
-    world.valkey.process.kill()
-    await asyncio.sleep(seconds)
-    await _thread(world.valkey.start)
-
-
-async def redis_wiped(world: World, seconds: float) -> None:
-    def wipe() -> None:
-        with world.redis() as redis:
-            redis.flushall()
-
-    await _thread(wipe)
-    await asyncio.sleep(seconds)
-
-
-async def redis_rewound(world: World, seconds: float) -> None:
-    """It comes back with what it held some seconds ago, as after a fail-over to a replica that lagged."""
-    kept = world.valkey.folder.with_name("kept")
-
-    def save() -> None:
-        with world.redis() as redis:
-            redis.config_set("appendfsync", "always")
-        shutil.copytree(world.valkey.folder, kept)
-
-    def rewind() -> None:
-        world.valkey.process.kill()
-        shutil.rmtree(world.valkey.folder)
-        kept.rename(world.valkey.folder)
-        world.valkey.start()
-
-    await _thread(save)
-    await asyncio.sleep(seconds)
-    await _thread(rewind)
-
-
-def _cable(which: str, state: str) -> Act:
-    async def act(world: World, seconds: float) -> None:
-        proxy = getattr(world, which)
-        await _thread(lambda: proxy.become(state))
-        await asyncio.sleep(seconds)
-        await _thread(lambda: proxy.become("whole"))
-
-    return act
-
-
-async def model_killed(world: World, seconds: float) -> None:
-    assert world.model is not None
-    world.model.kill()
-    await asyncio.sleep(seconds)
-    await _thread(world.start_model)
-
-
-async def model_stopped(world: World, seconds: float) -> None:
-    assert world.model is not None
-    world.model.signal(signal.SIGSTOP)
-    await asyncio.sleep(seconds)
-    world.model.signal(signal.SIGCONT)
-
-
-async def model_slow(world: World, seconds: float) -> None:
-    world.delay.write_text("3")
-    await asyncio.sleep(seconds)
-    world.delay.unlink()
-
-
-def _while_there(name: str, text: str = "") -> Act:
-    """The launcher's fault holds while this file is there; a gateway whose journal broke by it is started anew."""
-
-    async def act(world: World, seconds: float) -> None:
-        path = Path(world.environment["FAULT_FOLDER"]) / name
-        path.write_text(text)
-        await asyncio.sleep(seconds)
-        path.unlink()
-        if not text:
-            await _thread(world.gateways[0].restart)
-
-    return act
-
-
-async def disk_full(world: World, seconds: float) -> None:
-    """The rest of the small disk that the journal lies on is filled, and emptied again; a gateway whose journal broke is
-    started anew."""
-    filler = world.journal / "filler"
-    await _thread(lambda: _fill(filler))
-    await asyncio.sleep(seconds)
-    filler.unlink()
-    for gateway in world.gateways:
-        await _thread(gateway.restart)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as stream:
-        for size in (1 << 20, 1 << 12, 1):
-            try:
-                while stream.write(b"\0" * size):
-                    pass
-            except OSError:
-                continue
-
-
-def _step(place: str, when: str, call: int) -> Fault:
-    name = f"killed {when} {place.rpartition(':')[2]}"
-    return Fault(name, died_at, {0: {"die": place, "when": when, "call": call}})
-
-
-PREDICTION_STEPS = (
-    ("triage.store.blobs:LocalBlobs.put", 60),
-    ("triage.journal.segments:SegmentJournal._commit", 60),
-    ("triage.recorder:Recorder.record", 60),
-    ("triage.index.reviews:RedisReviews.enqueue", 30),
-)
-VERDICT_STEPS = (
-    ("triage.index.reviews:RedisReviews.lease", 40),
-    ("triage.index.reviews:RedisReviews.answer", 15),
-    ("triage.index.reviews:RedisReviews.finish", 15),
-)
 STEPS = tuple(
-    _step(place, when, call) for place, call in (*PREDICTION_STEPS, *VERDICT_STEPS) for when in ("before", "after")
+    _step(name, place, when, about)
+    for about, steps in (("prediction", PREDICTION), ("verdict", VERDICT), ("amendment", AMENDMENT))
+    for name, place in steps.items()
+    for when in ("before", "after")
 )
+
+
+def _eio(name: str, place: str, restart: bool) -> Fault:
+    born = {"fail": place, "errno": "EIO", "while": "{faults}/eio"}
+    return Fault(name, acts.while_there("eio", restart=restart), {0: born})
+
+
+def _clock(name: str, seconds: int) -> Fault:
+    return Fault(name, acts.while_there("clock", str(seconds)), {0: {"clock": "{faults}/clock"}})
+
+
 FAULTS: tuple[Fault, ...] = (
-    Fault("gateway killed (SIGKILL)", gateway_killed),
+    Fault("gateway killed (SIGKILL)", acts.gateway_killed),
     *STEPS,
-    Fault("gateway stopped (SIGSTOP)", gateway_stopped),
-    Fault("gateway restarted (SIGTERM)", gateway_drained),
-    Fault("Redis killed and restarted", redis_killed),
-    Fault("Redis wiped (FLUSHALL)", redis_wiped),
-    Fault("Redis rewound", redis_rewound),
-    Fault("cable to Redis cut", _cable("to_redis", "cut")),
-    Fault("cable to Redis silent", _cable("to_redis", "silent")),
-    Fault("model killed", model_killed),
-    Fault("model stopped (SIGSTOP)", model_stopped),
-    Fault("model slow (3 s)", model_slow),
-    Fault("cable to the model cut", _cable("to_model", "cut")),
-    Fault("cable to the model silent", _cable("to_model", "silent")),
-    Fault("journal's disk full", disk_full, settings={"journal": "{small}"}),
-    Fault(
-        "EIO from fdatasync",
-        _while_there("eio"),
-        {0: {"fail": "os:fdatasync", "errno": "EIO", "while": "{faults}/eio"}},
-    ),
-    Fault("clock jumps an hour ahead", _while_there("clock", "3600"), {0: {"clock": "{faults}/clock"}}),
-    Fault("clock jumps an hour back", _while_there("clock", "-3600"), {0: {"clock": "{faults}/clock"}}),
+    Fault("gateway stopped (SIGSTOP)", acts.gateway_stopped),
+    Fault("gateway restarted (SIGTERM)", acts.gateway_drained),
+    Fault("gateway's machine lost, its journal kept", acts.machine_lost, models=2),
+    Fault("Redis killed and restarted", acts.redis_killed),
+    Fault("Redis stopped (SIGSTOP)", acts.redis_stopped),
+    Fault("Redis wiped (FLUSHALL)", acts.redis_wiped),
+    Fault("Redis rewound", acts.redis_rewound),
+    Fault("cable to Redis cut", acts.cables("cut", "redis")),
+    Fault("cable to Redis silent", acts.cables("silent", "redis")),
+    Fault("model killed", acts.model_killed),
+    Fault("model stopped (SIGSTOP)", acts.model_stopped),
+    Fault("model slow (3 s)", acts.model_slow),
+    Fault("cable to the model cut", acts.cables("cut", "model")),
+    Fault("cable to the model silent", acts.cables("silent", "model")),
+    Fault("network cut for 3 s", acts.cables("cut", "redis", "model", most=3.0)),
+    Fault("control documents away", acts.documents_away, settings={"control_stale_s": "2"}),
+    Fault("journal's disk full", acts.journal_disk_full, settings={"journal": "{small}"}),
+    Fault("blob store's disk full", acts.blob_disk_full, settings={"blobs": "{small}"}),
+    _eio("EIO when the journal writes", "triage.journal.segments:_write_all", restart=True),
+    _eio("EIO when the journal syncs", "os:fdatasync", restart=True),
+    _eio("EIO when an image is synced", "os:fsync", restart=False),
+    _clock("clock jumps an hour ahead", 3600),
+    _clock("clock jumps an hour back", -3600),
 )

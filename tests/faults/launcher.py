@@ -1,12 +1,13 @@
 """A gateway with one thing wrong with it: it dies at a named call, or a call of the system fails, or its clock is off.
 
-    FAULT='{"die": "triage.journal.segments:SegmentJournal._commit", "when": "before", "call": 40}' python -m ...
+    FAULT='{"die": "triage.journal.segments:SegmentJournal._commit", "when": "before", "armed": "/tmp/now"}' python -m ...
 
 Everything else is the gateway as it ships. What is wrong lies here and not in the gateway, where a switch for it would be one
 more thing that can be wrong.
 
-    die   kills the process at the n-th call of a function, before it or after it
-    fail  the n-th call and all later ones raise OSError with this errno, while the file `until` is not there
+    die   kills the process at the first call of a function after the file `armed` is there, before the call or after it; with
+          `about` = amendment, the first that is about one
+    fail  every call raises OSError with this errno, while the file `while` is there
     clock the wall clock runs ahead by the seconds that the file says, when it is there
 """
 
@@ -16,7 +17,6 @@ import errno
 import functools
 import importlib
 import inspect
-import itertools
 import json
 import os
 import signal
@@ -28,7 +28,8 @@ from typing import Any
 def main() -> None:
     fault: dict[str, Any] = json.loads(os.environ.get("FAULT", "{}"))
     if "die" in fault:
-        _wrap(fault["die"], functools.partial(_dying, when=fault["when"], call=fault["call"]))
+        how = {"when": fault["when"], "armed": Path(fault["armed"]), "about": fault.get("about", "")}
+        _wrap(fault["die"], functools.partial(_dying, **how))
     if "fail" in fault:
         _wrap(fault["fail"], functools.partial(_failing, code=getattr(errno, fault["errno"]), at=Path(fault["while"])))
     if "clock" in fault:
@@ -39,39 +40,52 @@ def main() -> None:
 
 
 def _wrap(place: str, make: Any) -> None:
+    owner, name = find(place)
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+def find(place: str) -> tuple[Any, str]:
+    """What holds a function, and its name there. Raises AttributeError, ImportError where there is none of that name."""
     module, _, path = place.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    setattr(owner, name, make(getattr(owner, name)))
+    getattr(owner, name)
+    return owner, name
 
 
-def _dying(function: Any, when: str, call: int) -> Any:
-    calls = itertools.count(1)
+def _dying(function: Any, when: str, armed: Path, about: str) -> Any:
+    def here(given: tuple[Any, ...]) -> bool:
+        if not armed.exists():
+            return False
+        return about != "amendment" or any(getattr(each, "amends", "") for each in given)
 
-    def die(number: int, moment: str) -> None:
-        if number == call and when == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def wrapped_async(*given: Any, **named: Any) -> Any:
-            number = next(calls)
-            die(number, "before")
+            last = here(given)
+            if last and when == "before":
+                die()
             result = await function(*given, **named)
-            die(number, "after")
+            if last:
+                die()
             return result
 
         return wrapped_async
 
     @functools.wraps(function)
     def wrapped(*given: Any, **named: Any) -> Any:
-        number = next(calls)
-        die(number, "before")
+        last = here(given)
+        if last and when == "before":
+            die()
         result = function(*given, **named)
-        die(number, "after")
+        if last:
+            die()
         return result
 
     return wrapped

@@ -16,29 +16,38 @@ class Ledger:
     """Idempotency key -> ids that were acknowledged for it; more than one is a double."""
     images: dict[str, str] = field(default_factory=dict)
     """Prediction -> SHA-256 of its image."""
-    routes: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, set[str]] = field(default_factory=dict)
     """Item -> ids of verdicts that were acknowledged for it."""
     answered: dict[str, set[str]] = field(default_factory=dict)
     """Item -> reviewers whose verdict was acknowledged."""
+    amended: dict[str, int] = field(default_factory=dict)
+    """Item -> the revision that was acknowledged."""
+    heard: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    """Prediction and revision -> the words in which a listener heard of it; more than one are a double."""
     callers_saw: Counter[str] = field(default_factory=Counter)
     reviewers_saw: Counter[str] = field(default_factory=Counter)
     worked: list[tuple[float, str]] = field(default_factory=list)
     """When something was acknowledged, and to whom: `caller` or `reviewer`."""
+    slowest: dict[str, float] = field(default_factory=dict)
+    """Who -> the longest from a first try to its acknowledgement, seconds."""
 
     def now(self) -> float:
         return time.monotonic() - self.began
 
-    def predicted(self, key: str, prediction: str, sha256: str, route: str) -> None:
+    def predicted(self, key: str, prediction: str, sha256: str, tried: float) -> None:
         self.predictions.setdefault(key, set()).add(prediction)
         self.images[prediction] = sha256
-        self.routes[prediction] = route
-        self.worked.append((self.now(), "caller"))
+        self._worked("caller", tried)
 
-    def verdict(self, item: str, verdict: str, reviewer: str) -> None:
+    def verdict(self, item: str, verdict: str, reviewer: str, tried: float) -> None:
         self.verdicts.setdefault(item, set()).add(verdict)
         self.answered.setdefault(item, set()).add(reviewer)
-        self.worked.append((self.now(), "reviewer"))
+        self._worked("reviewer", tried)
+
+    def _worked(self, who: str, tried: float) -> None:
+        now = self.now()
+        self.worked.append((now, who))
+        self.slowest[who] = max(self.slowest.get(who, 0.0), now - tried)
 
     def rate(self, start: float, end: float, who: str) -> float:
         """Acknowledgements per second between two moments."""
@@ -47,7 +56,8 @@ class Ledger:
     def normal_after(
         self, healed: float, before: float, who: str, step: float = 0.5, enough: float = 0.7
     ) -> float | None:
-        """Seconds from `healed` until a second begins in which at least `enough` of the rate `before` is acknowledged."""
+        """Seconds from `healed` until a second begins in which at least `enough` of the rate `before` is acknowledged; None
+        while there was none."""
         last = max((at for at, by in self.worked if by == who), default=0.0)
         at = healed
         while at + 1 <= last:

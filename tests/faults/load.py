@@ -1,5 +1,5 @@
-"""Callers who send until they are acknowledged, and reviewers who answer until the queue is empty. As real ones do, they try
-again with the same key, at the other gateway when one does not answer."""
+"""Callers who send until they are acknowledged, and reviewers who answer, and think again, until the queue is empty. As real
+ones do, they try again with the same key, at the other gateway when one does not answer."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
 
 from tests.bundles import picture
 from tests.faults.ledger import Ledger
+from tests.faults.listener import listen
 
 QUEUE = "default.review"
 COLOURS = ("red", "green", "blue", "grey")
 """The first two are answered, the others reviewed."""
 _PAUSE_S = 0.1
 _TIMEOUT_S = 15.0
+_SAID = {"outcome": "labels", "answers": {"other": "present"}}
+_SAID_AGAIN = {"outcome": "labels", "answers": {"other": "absent"}}
+_LATER_S = 6.0
+"""An amendment so long after its verdict is a correction: the hold, of five seconds, is over."""
 
 
 class Load:
-    """Runs in an event loop of its caller until `stop`; what was begun is carried to its end."""
+    """Runs in an event loop of its caller until `finish`; what was begun is carried to its end."""
 
     def __init__(self, urls: Sequence[str], ledger: Ledger, callers: int, reviewers: int, think_s: float) -> None:
         self.urls = list(urls)
@@ -36,32 +43,40 @@ class Load:
         self._http = httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S, limits=limits)
 
     async def __aenter__(self) -> Load:
+        self._listening = asyncio.create_task(listen(self._http, self.urls, self.ledger))
         self._senders = [asyncio.create_task(self._caller(number)) for number in range(self.callers)]
         self._readers = [asyncio.create_task(self._reviewer(number)) for number in range(self.reviewers)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (*self._senders, *self._readers):
+        tasks = (*self._senders, *self._readers, self._listening)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._senders, *self._readers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.aclose()
 
-    async def finish(self, drained_s: float = 60.0) -> None:
+    async def finish(self, drained_s: float = 90.0) -> None:
         """No new images; every sender gets its acknowledgement; reviewers empty the queue."""
         self._sending = False
         await asyncio.wait_for(asyncio.gather(*self._senders), drained_s)
-        async with asyncio.timeout(drained_s):
-            while await self._left():  # noqa: ASYNC110  # it is asked over HTTP
-                await asyncio.sleep(_PAUSE_S)
+        try:
+            async with asyncio.timeout(drained_s):
+                while await self._left():  # noqa: ASYNC110  # it is asked over HTTP
+                    await asyncio.sleep(_PAUSE_S)
+        except TimeoutError:
+            raise AssertionError(f"the queue is not empty after {drained_s:.0f} s: {await self._queue()}") from None
         self._reading = False
         await asyncio.wait_for(asyncio.gather(*self._readers), drained_s)
 
     async def _left(self) -> int:
-        try:
-            body = (await self._http.get(f"{self.urls[0]}/v1/queues/{QUEUE}")).json()
-            return int(body["waiting"]) + int(body["leased"])
-        except (httpx.TransportError, KeyError, ValueError):
-            return 1
+        found = await self._queue()
+        return int(found["waiting"]) + int(found["leased"]) if found and "waiting" in found else 1
+
+    async def _queue(self) -> dict[str, Any] | None:
+        with contextlib.suppress(httpx.TransportError, ValueError):
+            found: dict[str, Any] = (await self._http.get(f"{self.urls[0]}/v1/queues/{QUEUE}")).json()
+            return found
+        return None
 
     async def _caller(self, number: int) -> None:
         for turn in itertools.count():
@@ -73,73 +88,79 @@ class Load:
             await asyncio.sleep(self.think_s)
 
     async def _send(self, number: int, key: str, image: bytes) -> None:
-        sha256 = hashlib.sha256(image).hexdigest()
-        for attempt in itertools.count():
-            url = self.urls[(number + attempt) % len(self.urls)]
+        began, saw = self.ledger.now(), self.ledger.callers_saw
+        reply = await self._until_told(
+            number, saw, "", "/v1/predictions", content=image, headers={"Idempotency-Key": key}
+        )
+        assert reply.status_code == 200, f"a caller was answered {reply.status_code}: {reply.text[:300]}"
+        body = reply.json()
+        self.ledger.predicted(key, body["id"], hashlib.sha256(image).hexdigest(), began)
+        for reason in {"model_unavailable", "control_stale"} & set(body["reasons"]):
+            saw[f"deferred: {reason}"] += 1
+
+    async def _until_told(self, turn: int, saw: Counter[str], prefix: str, path: str, **what: Any) -> httpx.Response:
+        """The first reply that does not say to come again, from one gateway or the other."""
+        for attempt in itertools.count(turn):
             try:
-                reply = await self._http.post(f"{url}/v1/predictions", content=image, headers={"Idempotency-Key": key})
+                reply = await self._http.post(f"{self.urls[attempt % len(self.urls)]}{path}", **what)
             except httpx.TransportError as error:
-                self.ledger.callers_saw[type(error).__name__] += 1
+                saw[prefix + type(error).__name__] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            self.ledger.callers_saw[str(reply.status_code)] += 1
-            if reply.status_code == 200:
-                body = reply.json()
-                self.ledger.predicted(key, body["id"], sha256, body["route"])
-                if "model_unavailable" in body["reasons"]:
-                    self.ledger.callers_saw["deferred: model_unavailable"] += 1
-                if "control_stale" in body["reasons"]:
-                    self.ledger.callers_saw["deferred: control_stale"] += 1
-                return
+            saw[f"{prefix}{reply.status_code}"] += 1
             if reply.status_code not in (429, 503):
-                raise AssertionError(f"a caller was answered {reply.status_code}: {reply.text[:300]}")
+                return reply
             assert "retry-after" in reply.headers, reply.text
             await asyncio.sleep(_PAUSE_S)
+        raise AssertionError  # there is no last attempt
 
     async def _reviewer(self, number: int) -> None:
-        name = f"reviewer-{number}"
+        name, saw = f"reviewer-{number}", self.ledger.reviewers_saw
+        later: list[tuple[float, str, str]] = []
+        answered = itertools.count(number)
         for turn in itertools.count(number):
+            while later and (not self._reading or later[0][0] <= self.ledger.now()):
+                await self._amend(turn, name, *later.pop(0)[1:])
             if not self._reading:
                 return
-            url = self.urls[turn % len(self.urls)]
+            body = {"reviewer": name, "count": 2, "wait": 1}
             try:
-                body = {"reviewer": name, "count": 2, "wait": 1}
-                reply = await self._http.post(f"{url}/v1/queues/{QUEUE}/leases", json=body)
+                reply = await self._http.post(f"{self.urls[turn % len(self.urls)]}/v1/queues/{QUEUE}/leases", json=body)
             except httpx.TransportError as error:
-                self.ledger.reviewers_saw[type(error).__name__] += 1
+                saw["lease " + type(error).__name__] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
             if reply.status_code != 200:
-                self.ledger.reviewers_saw[f"lease {reply.status_code}"] += 1
+                saw[f"lease {reply.status_code}"] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            found = reply.json()
-            for item in found["items"]:
-                await self._answer(turn, name, item)
+            for item in reply.json()["items"]:
+                verdict = await self._answer(turn, name, item)
+                which = next(answered) % 4
+                if verdict and which == 0:
+                    await self._amend(turn, name, item["item"], verdict)
+                if verdict and which == 2:
+                    later.append((self.ledger.now() + _LATER_S, item["item"], verdict))
 
-    async def _answer(self, turn: int, name: str, item: dict[str, str]) -> None:
-        said = {"outcome": "labels", "answers": {"other": "present"}}
-        for attempt in itertools.count():
-            url = self.urls[(turn + attempt) % len(self.urls)]
-            try:
-                reply = await self._http.post(f"{url}/v1/leases/{item['token']}/verdict", json=said)
-            except httpx.TransportError as error:
-                self.ledger.reviewers_saw[type(error).__name__] += 1
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            self.ledger.reviewers_saw[f"verdict {reply.status_code}"] += 1
-            if reply.status_code == 200:
-                self.ledger.verdict(item["item"], reply.json()["id"], name)
-                return
-            if reply.status_code == 409:  # the lease ran out while the service was away: somebody else is asked
-                return
-            if reply.status_code not in (429, 503):
-                raise AssertionError(f"a reviewer was answered {reply.status_code}: {reply.text[:300]}")
-            await asyncio.sleep(_PAUSE_S)
+    async def _answer(self, turn: int, name: str, item: dict[str, str]) -> str | None:
+        """The verdict's id; None when the lease was lost: it ran out while the service was away, and somebody else is asked."""
+        began, saw = self.ledger.now(), self.ledger.reviewers_saw
+        reply = await self._until_told(turn, saw, "verdict ", f"/v1/leases/{item['token']}/verdict", json=_SAID)
+        if reply.status_code == 409:
+            return None
+        assert reply.status_code == 200, f"a reviewer was answered {reply.status_code}: {reply.text[:300]}"
+        verdict: str = reply.json()["id"]
+        self.ledger.verdict(item["item"], verdict, name, began)
+        return verdict
+
+    async def _amend(self, turn: int, name: str, item: str, verdict: str) -> None:
+        body = {**_SAID_AGAIN, "revision": 1, "reviewer": name}
+        saw = self.ledger.reviewers_saw
+        reply = await self._until_told(turn, saw, "amend ", f"/v1/verdicts/{verdict}/amend", json=body)
+        assert reply.status_code == 200, f"an amendment was answered {reply.status_code}: {reply.text[:300]}"
+        self.ledger.amended[item] = reply.json()["revision"]
 
     def failed(self) -> list[str]:
-        """What ended a caller or a reviewer before its time."""
-        ended = [task for task in (*self._senders, *self._readers) if task.done() and not task.cancelled()]
-        with contextlib.suppress(asyncio.InvalidStateError):
-            return [str(error) for task in ended if (error := task.exception())]
-        return []
+        """What ended a caller, a reviewer or the listener before its time."""
+        ended = [task for task in (*self._senders, *self._readers, self._listening) if task.done()]
+        return [str(error) for task in ended if not task.cancelled() and (error := task.exception())]

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 from redis import Redis
@@ -26,17 +25,17 @@ _LAUNCHER = (sys.executable, "-m", "tests.faults.launcher")
 class FaultyGateway:
     """`secondreader serve` under the launcher."""
 
-    def __init__(self, data: Path, node: str, environment: Mapping[str, str], fault: Mapping[str, Any] | None) -> None:
+    def __init__(self, data: Path, node: str, environment: Mapping[str, str], fault: Mapping[str, str] | None) -> None:
         self.node = node
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = data / "logs" / f"{node}.log"
         self._environment = {
-            "TRIAGE_DATA": str(data), "TRIAGE_NODE": node, "TRIAGE_PORT": str(self.port), **environment,
+            **environment, "TRIAGE_DATA": str(data), "TRIAGE_NODE": node, "TRIAGE_PORT": str(self.port),
         }  # fmt: skip
         self.start(fault)
 
-    def start(self, fault: Mapping[str, Any] | None = None) -> None:
+    def start(self, fault: Mapping[str, str] | None = None) -> None:
         environment = {**self._environment, "FAULT": json.dumps(dict(fault or {}))}
         self.process = Process(self.node, _LAUNCHER, self._log, environment)
         self.process.wait_until(self._answers, 60)
@@ -44,6 +43,11 @@ class FaultyGateway:
     def restart(self) -> None:
         """As its supervisor would, without the fault."""
         self.process.kill()
+        self.start()
+
+    def replace(self, node: str) -> None:
+        """Another machine takes its place, at its address, with a journal of its own."""
+        self.node, self._environment["TRIAGE_NODE"] = node, node
         self.start()
 
     def signal(self, number: signal.Signals) -> None:
@@ -57,17 +61,41 @@ class FaultyGateway:
 
 
 @dataclass
+class Model:
+    """A classifier server, and the cable to it. `delay` is a file with the seconds that it takes more."""
+
+    bundle: Path
+    logs: Path
+    delay: Path
+    cable: Proxy
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "tests.faults.classifier_server", str(self.cable.target), str(self.bundle), str(self.delay)
+        ]  # fmt: skip
+        self.process = Process("model", command, self.logs / f"model-{self.cable.target}.log")
+        self.process.wait_until(self._answers, 60)
+
+    def _answers(self) -> bool:
+        try:
+            httpx.get(f"http://127.0.0.1:{self.cable.target}/", trust_env=False, timeout=2)
+        except httpx.TransportError:
+            return False
+        return True
+
+
+@dataclass
 class World:
     data: Data
+    faults: Path
+    """Folder of the files that launched faults look at."""
     valkey: Valkey
     to_redis: Proxy
-    to_model: Proxy
-    delay: Path
-    """A file with the seconds that the model takes more."""
-    model_port: int
-    environment: dict[str, str]
+    models: list[Model]
+    settings: Mapping[str, str]
     gateways: list[FaultyGateway] = field(default_factory=list)
-    model: Process | None = None
+    kept: list[Path] = field(default_factory=list)
+    """Journals of machines that are gone."""
 
     @property
     def urls(self) -> list[str]:
@@ -79,26 +107,15 @@ class World:
 
     @property
     def journal(self) -> Path:
-        return Path(self.environment.get("TRIAGE_JOURNAL", self.folder / "journal"))
+        return Path(self.settings.get("journal", self.folder / "journal"))
 
-    def start_model(self) -> None:
-        command = [
-            sys.executable, "-m", "tests.faults.classifier_server", str(self.model_port), str(self.data.bundle.folder),
-            str(self.delay),
-        ]  # fmt: skip
-        self.model = Process("model", command, self.folder / "logs" / "model.log")
-        self.model.wait_until(self._model_answers, 60)
+    @property
+    def journals(self) -> list[Path]:
+        return [self.journal, *self.kept]
 
-    def stop_model(self) -> None:
-        if self.model is not None:
-            self.model.kill()
-
-    def _model_answers(self) -> bool:
-        try:
-            httpx.get(f"http://127.0.0.1:{self.model_port}/", trust_env=False, timeout=2)
-        except httpx.TransportError:
-            return False
-        return True
+    @property
+    def blobs(self) -> Path:
+        return Path(self.settings.get("blobs", self.folder / "blobs"))
 
     def redis(self) -> Redis:
         """Past the proxy."""
@@ -106,25 +123,30 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, faults: Mapping[int, Mapping[str, Any]] | None = None, **settings: str) -> Iterator[World]:
+def world(
+    folder: Path, faults: Mapping[int, Mapping[str, str]] | None = None, models: int = 1, **settings: str
+) -> Iterator[World]:
     """Everything running; `faults` are the launcher's, by number of the gateway. What was logged is part of a failure."""
     with ExitStack() as stack:
         data = make_data(folder / "data")
         valkey = Valkey(folder / "valkey")
         stack.callback(lambda: valkey.process.kill())  # noqa: PLW0108  # a fault may have started another
         to_redis = stack.enter_context(Proxy(valkey.port))
-        (model_port,) = free_ports(1)
-        to_model = stack.enter_context(Proxy(model_port))
-        environment = {
-            "TRIAGE_REDIS_URL": f"redis://127.0.0.1:{to_redis.port}/0",
-            "TRIAGE_TORCHSERVE_URL": f"http://127.0.0.1:{to_model.port}", "TRIAGE_CLASSIFY_TIMEOUT_S": "2",
-            "TRIAGE_REDIS_TIMEOUT_S": "1", **{f"TRIAGE_{name.upper()}": value for name, value in settings.items()},
-        }  # fmt: skip
-        made = World(data, valkey, to_redis, to_model, folder / "delay", model_port, environment)
-        stack.callback(made.stop_model)
-        made.start_model()
+        made = World(data, folder / "faults", valkey, to_redis, [], settings)
+        for number, port in enumerate(free_ports(models)):
+            cable = stack.enter_context(Proxy(port))
+            model = Model(data.bundle.folder, data.folder / "logs", folder / f"delay-{number}", cable)
+            model.start()
+            stack.callback(lambda model=model: model.process.kill())  # type: ignore[misc]
+            made.models.append(model)
         try:
             for number, node in enumerate(("one", "two")):
+                environment = {
+                    "TRIAGE_REDIS_URL": f"redis://127.0.0.1:{to_redis.port}/0", "TRIAGE_REDIS_TIMEOUT_S": "1",
+                    "TRIAGE_TORCHSERVE_URL": f"http://127.0.0.1:{made.models[number % models].cable.port}",
+                    "TRIAGE_CLASSIFY_TIMEOUT_S": "2", "TRIAGE_LEASE_S": "10",
+                    **{f"TRIAGE_{name.upper()}": value for name, value in settings.items()},
+                }  # fmt: skip
                 gateway = FaultyGateway(data.folder, node, environment, (faults or {}).get(number))
                 made.gateways.append(gateway)
                 stack.callback(lambda gateway=gateway: gateway.process.kill())  # type: ignore[misc]
