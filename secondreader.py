@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": ("triage.commands.predict", "predict", "Send images to a running service."),
     "backfill": ("triage.commands.backfill", "backfill", "Send the images of a folder or bucket, in the service's own time."),
     "review": ("triage.commands.review", "review", "Answer items in the terminal."),
+    "people": ("triage.commands.people", "people", "How people read: golds, agreement, suggestions, seconds."),
     "explain": ("triage.commands.log", "explain", "Why an image was answered so."),
     "log": ("triage.commands.log", "deployment_log", "The deployment log as Parquet."),
     "recall": ("triage.commands.recall", "recall", "Answers in doubt, and what became of them."),

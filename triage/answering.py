@@ -17,6 +17,7 @@ from triage.ids import now_us
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
+from triage.index.scripts import key
 from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.reviewing.following import shows
@@ -250,13 +251,25 @@ class Answering:
 
     async def step(self) -> None:
         """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway."""
-        if self._recorder.behind:  # an amendment may lie in the journal that the index does not know yet
-            return
         for queue in await self._reviews.queues():
+            if self._recorder.behind or not await self._whole(queue):
+                return  # an amendment may lie in a journal, also another gateway's, that the index does not know yet
             for verdict in await self._verdicts.silent(queue):
                 await self._recorder.record(verdict)
             for verdict in await self._verdicts.due(queue):
                 await self._people.go(verdict)
+
+    async def _whole(self, queue: str) -> bool:
+        """Whether every gateway's journal is in the index. Raises IndexAway, also when it is not."""
+        whole = self._reviews.whole
+        if whole is None:
+            return True
+        mark = await whole.ready(queue)
+        (stored,) = await self._reviews.run(("GET", key(queue, "whole")))
+        if stored != mark.encode():
+            whole.lost()
+            return False
+        return True
 
 
 def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:

@@ -45,6 +45,7 @@ from triage.outcomes.sending import Secrets, Sender
 from triage.outcomes.streams import Streams
 from triage.outcomes.webhooks import Webhooks
 from triage.parts import Parts
+from triage.people import Logged, People
 from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
@@ -56,6 +57,7 @@ from triage.routes import (
     keys,
     monitoring,
     operations,
+    people,
     predictions,
     queues,
     reading,
@@ -115,6 +117,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
         reviewing.router,
         verdicts.router,
         golds.router,
+        people.router,
         outcome_routes.router,
         webhook_routes.router,
         control.router,
@@ -183,6 +186,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     answering = Answering(sites, reviews, index, recorder, metrics, settings.hold_s)
     desk = Desk(sites, reviews, answering, Slipping(sites, reviews, key), settings.lease_s)
     sweeping = Sweeping(sites, reviews, desk, answering, recorder, metrics)
+    reading_people = People(sites, Logged(settings.log_place, settings.journal_folder))
     golding = Golding(sites, reviews, index, intake)
     returning = Returning(reviews, intake, recorder)
     recalls = Recalls(settings.journal_folder, settings.node, catalog, recorder, settings.log_place)
@@ -223,7 +227,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         settings=settings, metrics=metrics, entrance=entrance,
         control=sites, changes=changes, journal=journal, blobs=blobs, reviews=reviews,
         recorder=recorder, intake=intake, desk=desk, sweeping=sweeping, answering=answering, golding=golding,
-        returning=returning, suspensions=suspensions,
+        people=reading_people, returning=returning, suspensions=suspensions,
         casework=casework, calls=calls, hub=hub, webhooks=webhooks, stopping=stopping,
     )  # fmt: skip
 

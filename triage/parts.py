@@ -22,6 +22,7 @@ from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
 from triage.outcomes.hub import Hub
 from triage.outcomes.webhooks import Webhooks
+from triage.people import People
 from triage.ports import Blobs
 from triage.recorder import Recorder
 from triage.returning import Returning
@@ -45,6 +46,7 @@ class Parts:
     sweeping: Sweeping
     answering: Answering
     golding: Golding
+    people: People
     returning: Returning
     suspensions: Suspensions
     casework: Casework

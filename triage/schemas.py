@@ -278,6 +278,43 @@ class VerdictBody(_Body):
     """Until then it can be amended before anybody is told."""
 
 
+class Share(_Body):
+    of: int
+    hits: int
+    share: float | None
+    interval: tuple[float, float] | None
+    """Exact, at 95%."""
+
+
+class PersonFigures(_Body):
+    reviewer: str
+    answered: int
+    golds: Share
+    golds_planted: Share
+    """With a wrong suggestion shown first."""
+    golds_plain: Share
+    agrees: Share
+    """Of the values that another reader gave of the same image, too."""
+    accepts_right: Share
+    """Of the first suggestions that were right, those called present."""
+    accepts_wrong: Share
+    median_seconds: float | None
+    """From shown to answered."""
+
+
+class AgreementFigures(_Body):
+    of: str
+    """`group ID` or `label ID`."""
+    alpha: float | None
+    """Krippendorff's, nominal; null where nobody could have differed."""
+    images: int
+
+
+class PeopleFigures(_Body):
+    people: list[PersonFigures]
+    agreement: list[AgreementFigures]
+
+
 class QueueBody(_Body):
     queue: str
     waiting: int

@@ -44,11 +44,11 @@ def test_a_verdict_says_until_when_it_can_be_taken_back(served: Served) -> None:
     assert body.held_until > body.at
     assert final(served, sent) is None
     with client(served.gateway, KEY) as speaks:
-        amended = speaks.amend(body.id, present=["green"], revision=1, reviewer="ada")
-        assert amended == speaks.amend(body.id, present=["green"], revision=1, reviewer="ada")
+        amended = speaks.amend(given, present=["green"], reviewer="ada")
+        assert amended == speaks.amend(given, present=["green"], reviewer="ada")
         assert (amended["id"], amended["revision"], amended["answers"]) == (body.id, 2, {"green": "present"})
         with pytest.raises(LeaseLost, match="is at revision 2 and not 1"):
-            speaks.amend(body.id, present=["red"], revision=1, reviewer="ada")
+            speaks.amend(given, present=["red"], reviewer="ada")
 
 
 def test_what_is_told_at_once_is_corrected(served: Served) -> None:
@@ -57,7 +57,7 @@ def test_what_is_told_at_once_is_corrected(served: Served) -> None:
     assert given["held_until"] is None
     assert final(served, sent)["labels"] == ["blue"]
     with client(served.gateway, KEY) as speaks:
-        speaks.amend(given["id"], present=["green"], reviewer="eve")  # the development key may adjudicate
+        speaks.amend(given, present=["green"], reviewer="eve")  # the development key may adjudicate
         eventually(lambda: final(served, sent)["labels"] == ["green"])
         told = speaks.outcomes(queue)
         assert [next(told)[1]["type"], next(told)[1]["type"]] == ["final", "correction"]

@@ -43,6 +43,10 @@ class Service:
             return None, None
         return self._said(reply), reply.headers["etag"]
 
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """What the service tells."""
+        return self._said(self._send("GET", path, params=params))
+
     def put(self, path: str, document: dict[str, Any], etag: str | None) -> str:
         """Puts a document in the place of the one that was read (None: of nothing); its etag."""
         condition = {"If-None-Match": "*"} if etag is None else {"If-Match": etag}
