@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import ModelStoreError
+from triage.archive.archiver import Archiver
 from triage.classifier.inprocess import InProcessClassifier
 from triage.classifier.torchserve import TorchServeClassifier
 from triage.control import validity
@@ -44,6 +45,7 @@ async def examine(settings: Settings) -> list[Finding]:
         Finding("journals", True, f"{len(there)} with {sum(len(segments(node)) for node in there)} segments")
     )
     findings += await asyncio.to_thread(_damage, there)
+    findings.append(await asyncio.to_thread(_log, settings))
     findings += await _redis(settings)
     control = Control(open_documents(settings.control_place), Catalog(settings.data, settings.trusted_folder))
     try:
@@ -106,6 +108,16 @@ def _folder(part: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding(part, False, f"{folder} cannot be written ({error.strerror}); free space, or mend its owner")
     return Finding(part, True, f"{folder} is writable and syncs")
+
+
+def _log(settings: Settings) -> Finding:
+    """Whether the log can be reached, and takes what is closed here."""
+    try:
+        archiver = Archiver(open_objects(settings.log_place), settings.journal_folder)
+        behind = sum(archiver.unarchived_bytes(folder.name) for folder in nodes(settings.journal_folder))
+    except (TriageError, SettingsError) as error:
+        return Finding("log", False, str(error))
+    return Finding("log", True, f"{settings.log_place} answers; {behind:,} bytes of the journals are not in it yet")
 
 
 def _damage(folders: list[Path]) -> list[Finding]:

@@ -285,6 +285,18 @@ async def test_sites_keep_as_long_as_their_documents_say(house: House, tmp_path:
     assert (again["records"], again["images"]) == (0, 0)
 
 
+async def test_past_days_are_merged_once_a_day(house: House, tmp_path: Path) -> None:
+    documents, later = LocalDocuments(tmp_path / "control"), now_us() + 5 * DAY_US
+    await asyncio.to_thread(Archiver(house.log, house.journal).turn)
+    before = await asyncio.to_thread(house.left)
+    assert (await keep_house(house.log, house.purging(), documents, later))["merged"] > 0
+    assert (await keep_house(house.log, house.purging(), documents, later))["merged"] == 0
+    for path in segments(house.journal / "n"):
+        await asyncio.to_thread(path.unlink)
+    key = msgspec.json.encode
+    assert sorted(map(key, await asyncio.to_thread(house.left))) == sorted(map(key, before))
+
+
 async def test_a_hold_keeps_what_a_site_would_drop(house: House, tmp_path: Path) -> None:
     documents = LocalDocuments(tmp_path / "control")
     later = now_us() + 500 * DAY_US

@@ -1,7 +1,8 @@
-"""What is due without being asked for: purges that are not done, and what sites keep no longer."""
+"""What is due without being asked for: purges that are not done, what sites keep no longer, and merging past days."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from model_store import files
 from model_store.record import EventRecord, encode
 from triage.archive import tombstones
 from triage.archive.archiver import Archiver
+from triage.archive.compact import compact
 from triage.archive.purge import Purged, Purging
 from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
@@ -44,7 +46,7 @@ def retentions(documents: Documents) -> dict[tuple[str, str], RetentionDocument]
 
 async def keep_house(log: Objects, purging: Purging, documents: Documents, now: int | None = None) -> dict[str, Any]:
     """One turn; what it did."""
-    now, done = now or now_us(), {"records": 0, "images": 0, "pending": 0, "unfinished": 0}
+    now, done = now or now_us(), {"records": 0, "images": 0, "pending": 0, "unfinished": 0, "merged": 0}
     today = now // _DAY_US * _DAY_US
     stand = {tombstone.id: tombstone for tombstone in tombstones.load(log)}
     for (project, site), keeps in retentions(documents).items():
@@ -55,6 +57,10 @@ async def keep_house(log: Objects, purging: Purging, documents: Documents, now: 
             due = retired(project, site, today - keeps.records_days * _DAY_US, now)
             if due.id not in stand or stand[due.id].before != due.before:
                 tombstones.save(log, due)
+    if _is_due(log, "all", "merged", today, 0):
+        yesterday = datetime.datetime.fromtimestamp(today / 1e6, datetime.UTC).date() - datetime.timedelta(days=1)
+        done["merged"] = compact(log, yesterday).merged
+        _did(log, "all", "merged", today, 0)
     for tombstone in tombstones.load(log):
         if not tombstone.done:
             told: Purged = await purging.carry_out(tombstone)

@@ -80,7 +80,9 @@ def closed(path: Path) -> bool:
 
 
 def _followed(path: Path) -> bool:
-    return any(int(each.stem) > int(path.stem) for each in segments(path.parent))
+    number = int(path.stem)
+    following = path.with_name(f"{number + 1:08d}.seg")  # nearly always; a removed one leaves a gap
+    return following.exists() or any(int(each.stem) > number for each in segments(path.parent))
 
 
 def read(node_folder: Path, since: Position = START, told: Told = to_the_log) -> Iterator[tuple[Position, Record]]:
