@@ -1,4 +1,5 @@
-"""HTTP as uvicorn speaks it, with its two plain-text refusals as problems: what is no HTTP, and too many connections."""
+"""HTTP as uvicorn speaks it, but that its two plain-text refusals (what is no HTTP, and too many connections) are problems, and a
+reply's head and body are one write."""
 
 from __future__ import annotations
 
@@ -37,6 +38,9 @@ class Protocol(HttpToolsProtocol):
         self._most, self.limit_concurrency = self.limit_concurrency, None
         self._taken = self.app
 
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
+
     def on_headers_complete(self) -> None:
         full = self._most is not None and max(len(self.connections), len(self.tasks)) >= self._most
         self.app = _refuse if full else self._taken
@@ -49,6 +53,39 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head + _NO_HTTP)
         self.transport.close()
+
+
+class _Joined:
+    """A transport that sends a reply's head together with what follows it at once: one write, and the client wakes once."""
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self.flush)  # a stream may begin long before there is something to say
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
