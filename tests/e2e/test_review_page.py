@@ -83,7 +83,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     fresh.close()
 
 
-def sent(service: Client, count: int, **about: str) -> list[str]:
+def sent(service: Client, count: int, **about: Any) -> list[str]:
     """Ids of images that no category is certain of, oldest first."""
     return [service.predict(bundles.picture("grey", salt=each), **about)["id"] for each in range(count)]
 
