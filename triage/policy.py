@@ -2,8 +2,8 @@
 
 An answerable image goes out as `automatic` unless operations know better: the site captures or assists, the rules were not
 made for this site or have expired, a declared use condition is not met, the control state is stale, a label that must
-always be read fires, or the image's case is still open or goes to people as a whole. Every reason that holds is listed, in the order
-of `REASONS`; an automatic answer has none.
+always be read fires, or the image's case is still open or goes to people as a whole. Every reason that holds is listed, in the
+order of `REASONS`; an automatic answer has none.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""HTTP as uvicorn speaks it, but that its two plain-text refusals (no HTTP, too many connections) are problems, and a reply's head
-and body are one write."""
+"""HTTP as uvicorn speaks it, but that its two plain-text refusals (no HTTP, too many connections) are problems, and a reply's
+head and body are one write."""
 
 from __future__ import annotations
 

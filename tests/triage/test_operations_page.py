@@ -10,15 +10,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from triage.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-_KINDS = {Counter: "_total", Gauge: "", Histogram: ""}
 
 
 def rows() -> list[str]:
     """As they stand in the page, in the registry's order."""
     found = []
     for metric in vars(Metrics()).values():
-        if isinstance(metric, tuple(_KINDS)):
-            name = metric._name + _KINDS[type(metric)]
+        if isinstance(metric, Counter | Gauge | Histogram):
+            name = metric._name + ("_total" if isinstance(metric, Counter) else "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "none"
             found.append(f"| `{name}` | {labels} | {metric._documentation} |")
     return found

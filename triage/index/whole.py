@@ -5,11 +5,12 @@
     sr:{<queue>}:whole    the index in which this queue was found whole
 
 A Redis that was wiped, restarted or set back has lost answers that only some gateway's journal still knows of. Until that
-gateway has brought them back, an item that is answered looks as if it waited, and would be given to a second person. So nothing is
-leased from an index before all gateways have said that it is whole; one that is silent for some seconds is not waited for.
+gateway has brought them back, an item that is answered looks as if it waited, and would be given to a second person. So
+nothing is leased from an index before all gateways have said that it is whole; one that is silent for some seconds is not
+waited for.
 
-Which index it is, is its epoch, which goes when everything is wiped, and the server's run id, which changes when it restarts. And
-because a gateway can learn of a restart only when its connection breaks, what it knew is good for that connection only.
+Which index it is, is its epoch, which goes when everything is wiped, and the server's run id, which changes when it restarts.
+And because a gateway can learn of a restart only when its connection breaks, what it knew is good for that connection only.
 """
 
 from __future__ import annotations
