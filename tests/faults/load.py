@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -26,6 +26,14 @@ _SAID = {"outcome": "labels", "answers": {"other": "present"}}
 _SAID_AGAIN = {"outcome": "labels", "answers": {"other": "absent"}}
 _LATER_S = 6.0
 """An amendment so long after its verdict is a correction: the hold, of five seconds, is over."""
+
+
+class Given(NamedTuple):
+    """A verdict that was acknowledged."""
+
+    item: str
+    verdict: str
+    revision: int
 
 
 class Load:
@@ -116,11 +124,11 @@ class Load:
 
     async def _reviewer(self, number: int) -> None:
         name, saw = f"reviewer-{number}", self.ledger.reviewers_saw
-        later: list[tuple[float, str, str]] = []
+        later: list[tuple[float, Given]] = []
         answered = itertools.count(number)
         for turn in itertools.count(number):
             while later and (not self._reading or later[0][0] <= self.ledger.now()):
-                await self._amend(turn, name, *later.pop(0)[1:])
+                await self._amend(turn, name, later.pop(0)[1])
             if not self._reading:
                 return
             body = {"reviewer": name, "count": 2, "wait": 1}
@@ -135,30 +143,30 @@ class Load:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             for item in reply.json()["items"]:
-                verdict = await self._answer(turn, name, item)
+                given = await self._answer(turn, name, item)
                 which = next(answered) % 4
-                if verdict and which == 0:
-                    await self._amend(turn, name, item["item"], verdict)
-                if verdict and which == 2:
-                    later.append((self.ledger.now() + _LATER_S, item["item"], verdict))
+                if given and which == 0:
+                    await self._amend(turn, name, given)
+                if given and which == 2:
+                    later.append((self.ledger.now() + _LATER_S, given))
 
-    async def _answer(self, turn: int, name: str, item: dict[str, str]) -> str | None:
-        """The verdict's id; None when the lease was lost: it ran out while the service was away, and somebody else is asked."""
+    async def _answer(self, turn: int, name: str, item: dict[str, str]) -> Given | None:
+        """None when the lease was lost: it ran out while the service was away, and somebody else is asked."""
         began, saw = self.ledger.now(), self.ledger.reviewers_saw
         reply = await self._until_told(turn, saw, "verdict ", f"/v1/leases/{item['token']}/verdict", json=_SAID)
         if reply.status_code == 409:
             return None
         assert reply.status_code == 200, f"a reviewer was answered {reply.status_code}: {reply.text[:300]}"
-        verdict: str = reply.json()["id"]
-        self.ledger.verdict(item["item"], verdict, name, began)
-        return verdict
+        given = Given(item["item"], reply.json()["id"], reply.json()["revision"])
+        self.ledger.verdict(given.item, given.verdict, name, began)
+        return given
 
-    async def _amend(self, turn: int, name: str, item: str, verdict: str) -> None:
-        body = {**_SAID_AGAIN, "revision": 1, "reviewer": name}
+    async def _amend(self, turn: int, name: str, given: Given) -> None:
+        body = {**_SAID_AGAIN, "revision": given.revision, "reviewer": name}
         saw = self.ledger.reviewers_saw
-        reply = await self._until_told(turn, saw, "amend ", f"/v1/verdicts/{verdict}/amend", json=body)
+        reply = await self._until_told(turn, saw, "amend ", f"/v1/verdicts/{given.verdict}/amend", json=body)
         assert reply.status_code == 200, f"an amendment was answered {reply.status_code}: {reply.text[:300]}"
-        self.ledger.amended[item] = reply.json()["revision"]
+        self.ledger.amended[given.item] = reply.json()["revision"]
 
     def failed(self) -> list[str]:
         """What ended a caller, a reviewer or the listener before its time."""

@@ -80,6 +80,16 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        with contextlib.suppress(asyncio.CancelledError):  # at the end; the stream's own callback would tell of it
+            await self._both_ways(reader, writer, far_reader, far_writer)
+
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
+    ) -> None:
         self._writers |= {writer, far_writer}
         try:
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
