@@ -51,9 +51,11 @@ def run(command: list[str], served: Served, folder: Path) -> str:
 
 def test_the_shell_examples(served: Served, folder: Path, require: Callable[[str, bool], None]) -> None:
     require("curl", shutil.which("curl") is not None)
-    assert len(blocks("sh")) == 10
+    assert len(blocks("sh")) == 11
     told = run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks("sh"))], served, folder)
     assert json.loads((folder / "prediction.json").read_text())["case"] == "plant-7"
+    case = json.loads((folder / "case.json").read_text())
+    assert (case["status"], len(case["images"])) == ("closed", 2)
     assert json.loads((folder / "verdict.json").read_text())["answers"] == {"blue": "present"}
     assert json.loads((folder / "amended.json").read_text())["answers"] == {"green": "present"}
     assert json.loads((folder / "rules.json").read_text())["classes"]["red"]["state"] == "automatic"
@@ -76,7 +78,8 @@ def test_each_python_example(served: Served, folder: Path, number: int) -> None:
 
 def test_the_page_names_every_route_and_status(served: Served) -> None:
     described = served.http.get("/openapi.json").json()["paths"]
-    plain = PAGE.replace("TOKEN", "{token}").replace("QUEUE", "{queue}").replace("VERDICT", "{verdict}").replace("$id", "{prediction_id}")
+    plain = re.sub(r"(?<=/)[A-Z]+\b", lambda word: f"{{{word[0].lower()}}}", PAGE)
+    plain = plain.replace("$id", "{prediction_id}").replace("PROJECT", "{project}")
     plain = plain.replace("$rules", "{digest}").replace("colours/1", "{name}/{version}")
     plain = plain.replace("projects/default/sites/default", "projects/{project}/sites/{site}")
     plain = plain.replace("classes/red", "classes/{label}")
