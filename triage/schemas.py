@@ -221,6 +221,8 @@ class Leases(_Body):
     items: list[LeasedItem]
     labels: list[Label]
     groups: list[Group]
+    escalates: bool
+    """What a reviewer leaves to others goes to adjudicators; else the queue has none."""
 
 
 class LeaseExtended(_Body):
@@ -329,6 +331,7 @@ class QueueBody(_Body):
     """Reason -> unanswered items that have it; blind readings have none."""
     labels: list[Label]
     groups: list[Group]
+    escalates: bool
 
 
 class CaseImage(_Body):

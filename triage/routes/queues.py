@@ -68,7 +68,8 @@ async def _queue(parts: Parts, name: str) -> dict[str, object]:
     except NotFound:
         if name not in await parts.reviews.queues():
             raise
-        labels = {"labels": [], "groups": []}  # its sites are gone and its items are not: they must not be hidden
+        # Its sites are gone and its items are not: they must not be hidden.
+        labels = {"labels": [], "groups": [], "escalates": False}
     stats = await parts.reviews.stats(name, parts.desk.document(name).sla_s)
     return {
         "queue": name, "waiting": stats.waiting, "leased": stats.leased, "oldest_age_seconds": stats.oldest_age_s,
@@ -78,11 +79,12 @@ async def _queue(parts: Parts, name: str) -> dict[str, object]:
 
 
 def answerable(parts: Parts, queue: str) -> dict[str, object]:
-    """What a reviewer can say: the labels, and which of them exclude one another. Raises NotFound."""
+    """What a reviewer can say: the labels, which of them exclude one another, that somebody else decides. Raises NotFound."""
     schema = parts.desk.labels(queue)
     return {
         "labels": [label.model_dump() for label in schema.labels],
         "groups": [group.model_dump() for group in schema.groups],
+        "escalates": parts.desk.document(queue).escalate_to is not None,
     }
 
 

@@ -39,7 +39,7 @@ export class Api {
     return this.#json("GET", `v1/queues/${encodeURIComponent(name)}`);
   }
 
-  /** `{items, labels, groups, lastsMs}`: up to `count` items for some `seconds`, waiting up to `wait` s for the first. */
+  /** `{items, labels, groups, escalates, lastsMs}`: up to `count` items for some `seconds`, waiting up to `wait` s for the first. */
   async lease(queue, { reviewer, count, seconds, wait, signal }) {
     const path = `v1/queues/${encodeURIComponent(queue)}/leases`;
     const json = { reviewer, count, seconds, wait };
@@ -69,6 +69,16 @@ export class Api {
 
   answer(token, verdict) {
     return this.#json("POST", `${lease(token)}/verdict`, { json: verdict, keepalive: true });
+  }
+
+  /** Another answer in the place of one that was given; `revision` is the one that it takes the place of. */
+  amend(id, revision, reviewer, verdict) {
+    const json = { ...verdict, revision, reviewer };
+    return this.#json("POST", `v1/verdicts/${encodeURIComponent(id)}/amend`, { json, keepalive: true });
+  }
+
+  escalate(token, note) {
+    return this.#json("POST", `${lease(token)}/escalate`, { json: { note }, keepalive: true });
   }
 
   prediction(id) {

@@ -8,7 +8,7 @@
 // open. In an exclusive group one that is present answers for the others.
 
 const DIGITS = "1234567890";
-const LETTERS = "abcdefghijklmopqrtvwxyz"; // n, s and u are taken by none of these, skip and unusable
+const LETTERS = "abcdfghijklmopqrtvwxyz"; // e, n, s and u are taken by escalate, none of these, skip and unusable
 
 export const OUTCOMES = Object.freeze({ none_of_these: "None of these", unusable: "Unusable" });
 

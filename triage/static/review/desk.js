@@ -26,7 +26,7 @@ export class Desk {
   #asking = null;
 
   /**
-   * `prepare(item, labels, groups)` makes what the page shows of a leased item; it has the item's `token`.
+   * `prepare(item, labels, groups, escalates)` makes what the page shows of a leased item; it has the item's `token`.
    * `heard` has `changed()`, `lost(task, why)`, `refused(error)`.
    */
   constructor(api, connection, queue, reviewer, prepare, heard) {
@@ -117,7 +117,7 @@ export class Desk {
     this.#dry = reply.items.length === 0;
     if (this.#away) return reply.items.forEach((item) => this.#giveBack(item.token));
     for (const item of reply.items) {
-      const task = this.#prepare(item, reply.labels, reply.groups);
+      const task = this.#prepare(item, reply.labels, reply.groups, reply.escalates);
       this.#held.push(task);
       this.#beat(task);
     }

@@ -1,4 +1,4 @@
-// The three dialogs: who is reviewing, the service's key, help.
+// The dialogs: who is reviewing, the service's key, a note, help.
 
 import { hooks } from "./hooks.js";
 
@@ -17,6 +17,12 @@ export function askKey(wrong) {
   hooks.keyInput.value = "";
   hooks.keyWrong.hidden = !wrong;
   return ask(hooks.keyDialog, hooks.keyForm, hooks.keyInput, null);
+}
+
+/** Resolves to a note for the adjudicators, null when it is left. */
+export function askNote() {
+  hooks.noteInput.value = "";
+  return ask(hooks.noteDialog, hooks.noteForm, hooks.noteInput, undefined);
 }
 
 export function toggleHelp() {

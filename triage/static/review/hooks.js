@@ -1,9 +1,11 @@
 // Every element that scripts touch, in one map. The markup names them with data-hook; a missing one fails at once.
 
 const NAMES = [
-  "answer", "answered", "banner", "case", "choices", "clear", "frame", "help", "helpClose", "helpOpen", "keyDialog",
-  "keyForm", "keyInput", "keyWrong", "last", "nameDialog", "nameForm", "nameInput", "noneOfThese", "notice",
-  "oldest", "queue", "queueName", "reasons", "received", "rest", "reviewer", "screen", "skip", "stoppedWhy", "unusable",
+  "answer", "answered", "banner", "case", "choices", "clear", "earlier", "escalate", "frame", "help", "helpClose", "helpOpen", "keyDialog",
+  "keyForm", "keyInput", "keyWrong", "last", "nameDialog", "nameForm", "nameInput", "noneOfThese",
+  "noteDialog", "noteForm", "noteInput", "notice",
+  "oldest", "queue", "queueName", "reasons", "received", "rest", "reviewer", "screen", "skip", "stoppedWhy", "undo",
+  "undoBar", "undoSaid", "unusable",
   "waiting", "whyTitle", "zoomIn", "zoomOut",
 ];
 

@@ -9,6 +9,7 @@ const COMMANDS = {
   n: "none_of_these",
   u: "unusable",
   s: "skip",
+  e: "escalate",
   ".": "rest",
   "+": "zoomIn",
   "=": "zoomIn", // the plus key without Shift
@@ -19,7 +20,9 @@ const PANS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDo
 
 /** `{name, key?, pan?}`, or null for keys that are none of ours. */
 export function command(event) {
-  if (event.metaKey || event.altKey || event.isComposing) return null;
+  if (event.altKey || event.isComposing) return null;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") return { name: "undo" };
+  if (event.metaKey) return null;
   if (event.ctrlKey) return event.key === "Enter" ? { name: "submit" } : null;
   if (event.shiftKey && PANS[event.key]) return { name: "pan", pan: PANS[event.key] };
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

@@ -11,7 +11,7 @@ export class Outbox {
   #heard;
   #sending = Promise.resolve();
 
-  /** `heard(entry, error)`: the service has the answer (error null), or refused it. */
+  /** `heard(entry, error, answer)`: the service has the answer (error null) and replied so, or refused it. */
   constructor(api, connection, heard) {
     this.#api = api;
     this.#connection = connection;
@@ -23,7 +23,10 @@ export class Outbox {
     return stored().length;
   }
 
-  /** `entry`: `{token, verdict, said}`; a verdict of null skips. `said` is the answer in words. */
+  /**
+   * `entry`: `{token, verdict, said}`; a verdict of null skips, or escalates with a `note`. One that `amends` `{id, revision,
+   * reviewer}` has a token of its own. `said` is the answer in words.
+   */
   put(entry) {
     localStorage.setItem(PREFIX + entry.token, JSON.stringify(entry));
     this.#send(entry);
@@ -34,17 +37,22 @@ export class Outbox {
   }
 
   async #deliver(entry) {
-    const { token, verdict } = entry;
-    const call = () => (verdict ? this.#api.answer(token, verdict) : this.#api.skip(token));
     let refused = null;
+    let answer = null;
     try {
-      await this.#connection.insist(call);
+      answer = await this.#connection.insist(() => this.#call(entry));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       refused = error;
     }
-    localStorage.removeItem(PREFIX + token);
-    this.#heard(entry, refused);
+    localStorage.removeItem(PREFIX + entry.token);
+    this.#heard(entry, refused, answer);
+  }
+
+  #call({ token, verdict, note, amends }) {
+    if (amends) return this.#api.amend(amends.id, amends.revision, amends.reviewer, verdict);
+    if (verdict) return this.#api.answer(token, verdict);
+    return note ? this.#api.escalate(token, note) : this.#api.skip(token);
   }
 }
 

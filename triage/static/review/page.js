@@ -3,7 +3,7 @@
 import { Api, Refused } from "./api.js";
 import { Connection } from "./connection.js";
 import { Desk } from "./desk.js";
-import { askKey, askName, isOpen, toggleHelp } from "./dialogs.js";
+import { askKey, askName, askNote, isOpen, toggleHelp } from "./dialogs.js";
 import { hooks } from "./hooks.js";
 import { command } from "./keys.js";
 import * as notices from "./notices.js";
@@ -14,13 +14,17 @@ import { Reading } from "./reading.js";
 import { session } from "./session.js";
 import { Stage } from "./stage.js";
 import { prepare } from "./task.js";
+import { Undo } from "./undo.js";
 
 let away = null; // why nothing gets through, if so
 let outbox = null;
+let amending = null; // the answer that was taken back, until another is given in its place
+let sent = null; // the item of the last answer, and the token that the answer is sent under
 const api = new Api(session.key, async (wrong) => (session.key = await askKey(wrong)));
 const connection = new Connection((why) => notices.banner((away = why), outbox?.size ?? 0));
 const stage = new Stage(hooks.frame);
 const reading = new Reading(stage, shown);
+const undo = new Undo();
 
 const me = await known();
 if (me.names_reviewers) session.reviewer ??= await askName();
@@ -58,13 +62,15 @@ function stop(error) {
 
 function render() {
   progress.show();
-  const task = desk.current;
+  hooks.screen.dataset.amending = String(amending !== null);
+  const task = amending?.task ?? desk.current;
   if (task !== reading.task) reading.put(task);
   hooks.screen.dataset.screen = task ? "reviewing" : desk.away ? "paused" : desk.dry ? "empty" : "starting";
 }
 
 /** The image is on the screen: the service starts its clock, unless the lease was lost in the meantime. */
 async function shown(task) {
+  if (task === amending?.task) return; // it was timed when it was answered first
   try {
     await connection.insist(() => api.shown(task.token), () => task === desk.current);
   } catch (error) {
@@ -85,22 +91,56 @@ function listed(names) {
 }
 
 function skip() {
+  if (amending) return notices.notice("An answer that was given is not skipped. Esc keeps it as it was.");
   if (reading.task) leave(null, "Skipped");
 }
 
-/** The answer goes on its way, and the next image is there at once. */
-function leave(verdict, said) {
-  notices.notice("");
-  notices.last(said, "sending");
-  outbox.put({ token: reading.task.token, verdict, said });
-  if (away) notices.banner(away, outbox.size);
-  desk.finish();
+async function escalate() {
+  const { task } = reading;
+  if (!task?.escalates || !reading.seen || amending) return;
+  const note = await askNote();
+  if (note && task === reading.task) leave(null, "Escalated", note);
 }
 
-function delivered({ verdict, said }, refused) {
-  if (refused?.status === 409) notices.notice(`${notices.sentence(refused.message)} Your answer was not needed.`);
+/** The answer goes on its way, and the next image is there at once. */
+function leave(verdict, said, note = "") {
+  notices.notice("");
+  notices.last(said, "sending");
+  undo.hide();
+  const { task } = reading;
+  const amends = amending && { id: amending.id, revision: amending.revision, reviewer: me.names_reviewers ? reviewer : null };
+  const token = amends ? `${amends.id}~${amends.revision}` : task.token;
+  sent = { token, task };
+  outbox.put({ token, verdict, said, note, amends });
+  if (away) notices.banner(away, outbox.size);
+  if (!amending) return desk.finish();
+  amending = null;
+  render();
+}
+
+/** Puts the last answer's image back on the page, to be answered again. */
+function takeBack() {
+  if (amending) return;
+  amending = undo.take();
+  if (!amending) return;
+  render();
+  hooks.whyTitle.textContent = `You said: ${amending.said}. Answer again, or keep it with Esc`;
+}
+
+function clear() {
+  const kept = amending && !reading.choice.touched && !reading.choice.outcome;
+  reading.clear();
+  if (!kept) return;
+  amending = null;
+  render();
+}
+
+function delivered({ token, verdict, said, amends }, refused, answer) {
+  if (!refused && answer?.held_until && sent?.token === token) undo.offer(sent.task, answer, said);
+  if (refused && amends) notices.notice(`${notices.sentence(refused.message)} The answer before it stands.`);
+  else if (refused?.status === 409) notices.notice(`${notices.sentence(refused.message)} Your answer was not needed.`);
   else if (refused) notices.notice(`The service refused the answer “${said}”: ${refused.message}`);
-  else if (verdict) progress.count();
+  else if (verdict && !amends) progress.count();
   notices.last(said, refused ? "not counted" : "saved");
   notices.banner(away, outbox.size);
 }
@@ -110,7 +150,9 @@ function listen() {
   const commands = {
     submit,
     skip,
-    clear: () => reading.clear(),
+    clear,
+    escalate,
+    undo: takeBack,
     none_of_these: pick("none_of_these"),
     unusable: pick("unusable"),
     rest: () => reading.rest(),
@@ -135,7 +177,9 @@ function listen() {
   const clicks = {
     answer: submit,
     skip,
-    clear: commands.clear,
+    escalate,
+    undo: takeBack,
+    clear,
     rest: commands.rest,
     noneOfThese: () => reading.pick("none_of_these"),
     unusable: () => reading.pick("unusable"),

@@ -5,7 +5,7 @@ import { Refused } from "./api.js";
 import { Choice } from "./choice.js";
 import { Choices } from "./choices.js";
 import { hooks } from "./hooks.js";
-import { BLIND, WHY, inWords } from "./reasons.js";
+import { BLIND, EARLIER, WHY, inWords } from "./reasons.js";
 
 export class Reading {
   #stage;
@@ -95,6 +95,9 @@ export class Reading {
     hooks.whyTitle.textContent = blind ? BLIND.title : WHY;
     hooks.reasons.replaceChildren(...(blind ? [BLIND.why] : (task?.item.reasons ?? []).map(inWords)).map(line));
     hooks.rest.hidden = !this.choice?.canRest;
+    hooks.escalate.hidden = !task?.escalates;
+    hooks.earlier.replaceChildren(...(task?.item.earlier ?? []).map((each) => line(heard(each, task.labels))));
+    hooks.earlier.hidden = !task?.item.earlier?.length;
   }
 
   #about(item) {
@@ -128,6 +131,15 @@ export class Reading {
     hooks.screen.dataset.seen = String(this.#seen);
     hooks.answer.disabled = !this.ready;
   }
+}
+
+/** What somebody said before, for an adjudicator: "ada: boot, no lace. “torn?”" */
+function heard({ reviewer, outcome, answers, note, new_label: added }, labels) {
+  const name = (id) => labels.find((label) => label.id === id)?.name ?? id;
+  const words = { present: "", absent: "no ", unsure: "unsure of " };
+  const told = Object.entries(answers).filter(([, answer]) => answer in words);
+  const said = outcome === "labels" ? told.map(([id, answer]) => words[answer] + name(id)).join(", ") : EARLIER[outcome];
+  return `${reviewer}: ${said}${added ? ` “${added}”` : ""}.${note ? ` “${note}”` : ""}`;
 }
 
 function line(words) {

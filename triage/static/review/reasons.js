@@ -26,6 +26,14 @@ export const BLIND = Object.freeze({
   why: "What the model said is hidden, so that the answer is yours alone.",
 });
 
+/** What others answered beside labels, as an adjudicator reads it. */
+export const EARLIER = Object.freeze({
+  none_of_these: "none of these",
+  unusable: "unusable",
+  new_label: "a new label",
+  escalated: "left it to you",
+});
+
 /** The sentence for a reason; one that a newer service sends is shown by its name. */
 export function inWords(reason) {
   return REASONS[reason] ?? `${reason.replaceAll("_", " ")}.`;

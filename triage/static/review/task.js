@@ -5,15 +5,16 @@ import { Refused } from "./api.js";
 const rulesByDigest = new Map();
 
 /**
- * `{token, item, labels, groups, picture, classes}`; the last two are promises. `picture` rejects with Refused. `looksUp`: the
+ * `{token, item, labels, groups, escalates, picture, classes}`; the last two are promises. `picture` rejects with Refused. `looksUp`: the
  * reviewer may read predictions and rules; without, suggestions are shown without the thresholds they stand under.
  */
-export function prepare(api, connection, looksUp, item, labels, groups) {
+export function prepare(api, connection, looksUp, item, labels, groups, escalates) {
   const task = {
     token: item.token,
     item,
     labels,
     groups,
+    escalates,
     picture: connection.insist(() => api.image(item.image)).then(decoded),
     classes:
       looksUp && item.suggestions.length ? connection.insist(() => classes(api, item.prediction)) : Promise.resolve({}),
