@@ -17,7 +17,6 @@ from triage.ids import now_us
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
-from triage.index.scripts import key
 from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.reviewing.following import shows
@@ -143,8 +142,7 @@ class Answering:
         """The lease is gone. Its answer is not, if it gave one: the journal has it, also when the index was lost since."""
         stands = await self._verdicts.find(token.queue, token.item)
         if stands is None or stands.id != str(VerdictId.of(token)):
-            if self._recorder.behind:
-                raise IndexAway("the queue is being made again from the journal; send it again soon")
+            await self._insist(token.queue)
             await self._reviews.holding(token)  # raises what stands against it
             raise Conflict("the lease changed hands just now; lease the next one")
         return stands if stands.amends else _compared(stands, said, labels)
@@ -174,7 +172,7 @@ class Answering:
         check_answers(labels, said.outcome, answers, said.new_label)
         stands = await self._verdicts.find(name.queue, name.item)
         if stands is None or stands.id != str(name):
-            self._unknown()
+            await self._unknown(name.queue)
         if stands.reviewer != reviewer and not adjudicates:
             raise Forbidden(f"{reviewer} did not give this answer; ask its reviewer, or an adjudicator, to amend it")
         if stands.revision != revision:
@@ -182,7 +180,7 @@ class Answering:
         unseen, seen = self._editions(stands, said, reviewer, labels, principal)
         what, other = await self._verdicts.amend(unseen, seen)
         if what == "gone":
-            self._unknown()
+            await self._unknown(name.queue)
         assert other is not None
         if what == "late":
             raise Conflict(
@@ -237,9 +235,8 @@ class Answering:
             f"the verdict is at revision {stands.revision} and not {revision}; look at what it says now, and amend that"
         )
 
-    def _unknown(self) -> NoReturn:
-        if self._recorder.behind:
-            raise IndexAway("the queue is being made again from the journal; send it again soon")
+    async def _unknown(self, queue: str) -> NoReturn:
+        await self._insist(queue)
         raise NotFound(
             "there is no such verdict, or it is older than the service keeps; ids come from POST .../verdict"
         )
@@ -252,24 +249,18 @@ class Answering:
     async def step(self) -> None:
         """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway."""
         for queue in await self._reviews.queues():
-            if self._recorder.behind or not await self._whole(queue):
-                return  # an amendment may lie in a journal, also another gateway's, that the index does not know yet
+            await self._insist(queue)  # an amendment may lie in a journal that the index does not know yet
             for verdict in await self._verdicts.silent(queue):
                 await self._recorder.record(verdict)
             for verdict in await self._verdicts.due(queue):
                 await self._people.go(verdict)
 
-    async def _whole(self, queue: str) -> bool:
-        """Whether every gateway's journal is in the index. Raises IndexAway, also when it is not."""
-        whole = self._reviews.whole
-        if whole is None:
-            return True
-        mark = await whole.ready(queue)
-        (stored,) = await self._reviews.run(("GET", key(queue, "whole")))
-        if stored != mark.encode():
-            whole.lost()
-            return False
-        return True
+    async def _insist(self, queue: str) -> None:
+        """Raises IndexAway unless every gateway's journal is in the index, so that what is not found was never there."""
+        if self._recorder.behind:
+            raise IndexAway("the queue is being made again from the journal; send it again soon")
+        if self._reviews.whole is not None:
+            await self._reviews.whole.check(queue)
 
 
 def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:

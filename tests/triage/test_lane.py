@@ -119,6 +119,23 @@ async def test_what_broke_before_an_answer_is_sent_once_more_and_no_oftener() ->
         assert len(heard) == 2
 
 
+async def test_what_holds_of_one_connection_is_asked_over_no_other(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as server:
+        lane = RedisLane(server.url, 5.0)
+        await lane.run([("PING",)])
+        over = lane.connections
+        assert await lane.run([("ECHO", "x")], over) == [b"x"]
+        server.process.kill()
+        server.start()
+        with pytest.raises(Broken):  # sent or not, it is not sent again
+            await lane.run([("SET", "pinned", "1")], over)
+        assert await lane.run([("EXISTS", "pinned")]) == [0]
+        with pytest.raises(Broken):
+            await lane.run([("SET", "pinned", "1")], over)
+        assert await lane.run([("EXISTS", "pinned")]) == [0]
+        await lane.close()
+
+
 async def test_what_gathers_while_replies_are_awaited_leaves_in_one_write() -> None:
     heard: list[bytes] = []
 

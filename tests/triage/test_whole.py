@@ -9,9 +9,11 @@ from redis import Redis
 
 from embedded.stack import Valkey
 from tests.triage.gateway_parts import QUEUE, Wired, wired
+from triage.answering import Said
 from triage.errors import IndexAway
 from triage.index.reviews import RedisReviews
 from triage.index.whole import Whole
+from triage.reviewing.verdict_id import VerdictId
 
 
 @pytest.fixture
@@ -60,6 +62,57 @@ async def test_one_gateway_waits_for_what_only_the_other_knows_to_be_answered(
         await others.step()
         assert await gateway.desk.lease(QUEUE, "ben", 1, None) == []
         assert await gateway.reviews.item_state(QUEUE, view["id"]) == "resolved"
+
+
+async def test_no_answer_is_taken_into_an_index_that_another_gateway_has_not_filled_yet(
+    gateway: Wired, whole: Whole, redis: Redis, valkey: Valkey
+) -> None:
+    """Redis was set back to when ben had the lease; ada has answered since, and only the other gateway's journal knows."""
+    view = await gateway.predict("blue")
+    async with wired(gateway.data, valkey.url, node="other") as other:
+        others = serving(other)
+        assert await whole.step()
+        (lease,) = await gateway.desk.lease(QUEUE, "ben", 1, None)
+        redis.delete(f"sr:{{{QUEUE}}}:whole")
+        await others.step()
+        redis.hset("sr:{gateways}:nodes", "other", "")
+        for again in range(2):
+            with pytest.raises(IndexAway, match="ask again"):
+                await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+            assert await gateway.reviews.item_state(QUEUE, view["id"]) == "leased", again
+        await others.step()
+        await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+
+
+async def test_what_a_wiped_index_does_not_show_may_be_in_a_journal(gateway: Wired, whole: Whole, redis: Redis) -> None:
+    view = await gateway.predict("blue")
+    (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+    verdict = await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    redis.flushall()
+    said = Said("labels", {"blue": "absent"})
+    for _ in range(2):
+        with pytest.raises(IndexAway):
+            await gateway.reviews.view(view["id"])
+        with pytest.raises(IndexAway):
+            await gateway.answering.amend(VerdictId.parse(verdict.id), 1, said, "ada")
+        with pytest.raises(IndexAway):
+            await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    await gateway.recorder.step()
+    assert await gateway.reviews.view(view["id"])
+    assert (await gateway.answering.amend(VerdictId.parse(verdict.id), 1, said, "ada")).revision == 2
+
+
+async def test_an_amendment_waits_until_every_gateway_has_brought_its_own(
+    gateway: Wired, whole: Whole, redis: Redis
+) -> None:
+    await gateway.predict("blue")
+    (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+    verdict = await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    redis.delete(f"sr:{{{QUEUE}}}:whole")
+    said = Said("labels", {"blue": "absent"})
+    with pytest.raises(IndexAway):
+        await gateway.answering.amend(VerdictId.parse(verdict.id), 1, said, "ada")
+    assert (await gateway.answering.amend(VerdictId.parse(verdict.id), 1, said, "ada")).revision == 2
 
 
 async def test_who_is_silent_is_not_waited_for(

@@ -24,14 +24,15 @@ class RedisIndex:
     async def close(self) -> None:
         await self._lane.close()
 
-    async def run(self, *commands: Command) -> list[Any]:
-        """One round trip. Scripts are sent by digest, and again in full to a server that does not know them."""
+    async def run(self, *commands: Command, over: int | None = None) -> list[Any]:
+        """One round trip. Scripts are sent by digest, and again in full to a server that does not know them. `over`: only over
+        this one of the `connections`."""
         try:
             try:
-                return await self._lane.run(commands)
+                return await self._lane.run(commands, over)
             except NoScriptError:
                 await self._lane.run([("SCRIPT", "LOAD", source) for source in SOURCES.values()])
-                return await self._lane.run(commands)
+                return await self._lane.run(commands, over)
         except (RedisError, OSError) as error:
             raise _away(error) from error
 

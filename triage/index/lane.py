@@ -28,13 +28,15 @@ Command = tuple[Any, ...]
 class _Call:
     """Some commands of one caller, and the replies to them so far."""
 
-    __slots__ = ("answered", "begun", "packed", "replies", "want")
+    __slots__ = ("answered", "begun", "packed", "pinned", "replies", "want")
 
-    def __init__(self, commands: Sequence[Command], answered: asyncio.Future[list[Any]]) -> None:
+    def __init__(self, commands: Sequence[Command], answered: asyncio.Future[list[Any]], pinned: bool) -> None:
         self.packed = b"".join([hiredis.pack_command(command) for command in commands])
         self.want = len(commands)
         self.replies: list[Any] = []
         self.answered = answered
+        self.pinned = pinned
+        """To the connection that stood when it was asked for."""
         self.begun = 0
         """How often it was sent."""
 
@@ -54,11 +56,14 @@ class RedisLane:
         self.connections = 0
         """How many there were: what was learned over one may not hold of the server behind the next."""
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies, in order. Cancelling the caller cancels nothing that was sent."""
+    async def run(self, commands: Sequence[Command], over: int | None = None) -> list[Any]:
+        """The replies, in order. Cancelling the caller cancels nothing that was sent. `over`: only over this connection, for
+        what would be wrong to ask a server that came back otherwise."""
         if not commands:
             return []
-        call = _Call(commands, asyncio.get_running_loop().create_future())
+        if over is not None and (self._line is None or over != self.connections):
+            raise Broken("the connection broke; what was known of the server holds no longer")
+        call = _Call(commands, asyncio.get_running_loop().create_future(), over is not None)
         self._waiting.append(call)
         self._go_on()
         for reply in (replies := await call.answered):
@@ -107,9 +112,11 @@ class RedisLane:
             self._line = None
         # In a batch of which something was answered nothing runs again: it is unknown where it broke.
         again = isinstance(error, (Broken, OSError)) and not line.answered_some
-        _fail([call for call in line.sent if not (again and call.begun == 1)], error)
+        _fail([call for call in line.sent if not (again and _may_move(call))], error)
+        _fail([call for call in self._waiting if call.pinned], error)
+        self._waiting = deque(call for call in self._waiting if not call.pinned)
         if again:
-            self._waiting.extendleft(reversed([call for call in line.sent if call.begun == 1]))
+            self._waiting.extendleft(reversed([call for call in line.sent if _may_move(call)]))
         if self._waiting:
             self._go_on()
 
@@ -195,6 +202,10 @@ class _Line(asyncio.Protocol):
         if not self._over:
             self.close()
             self._lost(self, error)
+
+
+def _may_move(call: _Call) -> bool:
+    return call.begun == 1 and not call.pinned
 
 
 def _fail(calls: Iterable[_Call], error: Exception) -> None:

@@ -163,7 +163,7 @@ class _Gathered(_Replayed):
         super().__init__(reviews, ended, retention_s)
         self._commands: list[Command] = []
 
-    async def run(self, *commands: Command) -> list[Any]:
+    async def run(self, *commands: Command, over: int | None = None) -> list[Any]:
         self._commands += commands
         return [None] * len(commands)
 

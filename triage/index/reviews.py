@@ -1,8 +1,8 @@
 """The review queue, the views for GET and the outcome stream, in Redis. An index: the journal can make it again.
 
 Every change of an item is one script in `lua/`, and `lua/items.lua` says how an item lies in Redis. Times are the server's own,
-so gateways' clocks do not matter; `sr:queues` names the queues that ever held something. What else there is: audits.py, cases.py,
-truths.py, verdicts.py, views.py, connection.py.
+so gateways' clocks do not matter; `sr:queues` names the queues that ever held something. What else there is: audits.py,
+cases.py, truths.py, verdicts.py, views.py, connection.py.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RedisReviews(RedisIndex):
     async def view(self, item: str) -> tuple[bytes, bytes | None, str]:
         """View, final state if there is one, blob key. Raises NotFound, or IndexAway when the index is not complete."""
         shown = views.read((await self.run(views.look(item)))[0])
-        if shown is None and self.incomplete():
+        if shown is None and (self.incomplete() or (self.whole and not await self.whole.step())):
             raise IndexAway("the index is being brought up to date; ask again soon")
         if shown is None:
             raise NotFound(f"there is no prediction {item}; ids come from POST /v1/predictions")
@@ -126,11 +126,10 @@ class RedisReviews(RedisIndex):
     async def _given_back(self, queue: str, found: Sequence[Any], chance: str) -> None:
         """The index was lost just while items were taken out of it: nobody is given them. Raises IndexAway."""
         assert self.whole is not None
-        self.whole.lost()
         for item_id, fence, *_ in found:
             with contextlib.suppress(Conflict):
                 await self.release(LeaseToken(queue, item_id.decode(), fence, chance))
-        raise IndexAway("the queue is being completed after a loss of Redis; ask again in a moment")
+        raise self.whole.lacking()
 
     async def _items(self, stored: Sequence[tuple[str, bytes]]) -> list[Item | None]:
         """Items from their bodies; of one that has none its view tells all. None where that is gone: such an item is leased
@@ -184,14 +183,23 @@ class RedisReviews(RedisIndex):
             _item(token.item, body or b"", views.read(view)) if asked else None,
         )  # fmt: skip
 
+    async def mark(self, queue: str) -> tuple[str, int | None]:
+        """The mark that a queue carries when it is whole, and the connection over which that is known; nothing where nobody
+        serves. Raises IndexAway when it is not."""
+        return (await self.whole.ready(queue), self.connections) if self.whole else ("", None)
+
     async def answer(self, token: LeaseToken, payload: bytes) -> tuple[bytes, bool]:
         """Holds a verdict until it is journaled. The payload that stands, which is the first of this lease, and whether
         the index knows it to be journaled.
 
         Raises Conflict when the lease is lost.
         """
-        command = self._call(token.queue, "answer", token.item, _held_as(token), payload, _ANSWER_HOLD_MS)
-        done, first, state = (await self.run(command))[0]
+        mark, over = await self.mark(token.queue)
+        command = self._call(token.queue, "answer", token.item, _held_as(token), payload, _ANSWER_HOLD_MS, mark)
+        done, first, state = (await self.run(command, over=over))[0]
+        if done == b"lacking":
+            assert self.whole is not None
+            raise self.whole.lacking()
         if done == b"lost":
             raise _lost(state)
         return (cast(bytes, first) if done == b"replay" else payload), state == b"resolved"

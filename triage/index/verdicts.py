@@ -67,13 +67,16 @@ class RedisVerdicts:
     async def amend(self, unseen: VerdictRecord, seen: VerdictRecord | None) -> Amended:
         """Accepts an amendment of the edition before: `unseen` if that was not published yet, else `seen`, if that may be."""
         queue, item = unseen.queue, _item(unseen)
-        keys = [_verdict(queue, item), key(queue, "held"), key(queue, "amending")]
-        (reply,) = await self._reviews.run(
-            script(
-                "verdict_amend", keys, item, unseen.id, unseen.revision - 1, records.encode(unseen),
-                records.encode(seen) if seen else b"", _AGAIN_MS,
-            )
+        keys = [_verdict(queue, item), key(queue, "held"), key(queue, "amending"), key(queue, "whole")]
+        mark, over = await self._reviews.mark(queue)
+        command = script(
+            "verdict_amend", keys, item, unseen.id, unseen.revision - 1, records.encode(unseen),
+            records.encode(seen) if seen else b"", _AGAIN_MS, mark,
         )  # fmt: skip
+        (reply,) = await self._reviews.run(command, over=over)
+        if reply[0] == b"lacking":
+            assert self._reviews.whole is not None
+            raise self._reviews.whole.lacking()
         what = cast(Literal["accepted", "pending", "stale", "late", "gone"], reply[0].decode())
         return Amended(what, _decoded(reply[1]) if reply[1] else None)
 

@@ -52,13 +52,25 @@ class Whole:
         """The mark that the queue carries when it may be given out. Raises IndexAway when it may not."""
         # A mark is set only right after the index was looked at: else it would call one whole that was wiped meanwhile.
         if not (self._holds() and queue in self._marked) and not await self.step():
-            raise IndexAway("the queue is being completed after a loss of Redis; ask again in a moment")
+            raise self.lacking()
         assert self._stands is not None
         _, here = self._stands
         if queue not in self._marked:
             await self._index.run(("SET", key(queue, "whole"), here))
             self._marked.add(queue)
         return here
+
+    async def check(self, queue: str) -> None:
+        """Raises IndexAway unless what is not in the queue is nowhere."""
+        mark = await self.ready(queue)
+        (found,) = await self._index.run(("GET", key(queue, "whole")), over=self._index.connections)
+        if found != mark.encode():
+            raise self.lacking()
+
+    def lacking(self) -> IndexAway:
+        """What to raise when a queue did not carry its mark."""
+        self.lost()
+        return IndexAway("the queue is being completed after a loss of Redis; ask again in a moment")
 
     def lost(self) -> None:
         """A queue did not carry its mark: something happened to the index."""
