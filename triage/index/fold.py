@@ -96,7 +96,7 @@ class Index:
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
             await self._reviews.enqueue(
                 record.queue, told.item, place(told.item, record.bonus_s), retry, told.view, record.revision, record.caller
-            )
+            )  # fmt: skip
             return
         if not _withdraws(record):
             if record.tell:

@@ -16,7 +16,6 @@ from triage.promise.claims import label_of
 from triage.reviewing.item import REVIEW, Item, Purpose, name_of, queue_of, score
 from triage.reviewing.queue_document import QueueDocument, Rule
 
-
 BEHIND_S = 7 * 86_400.0
 """What is backfilled comes after what came since, for a week."""
 
