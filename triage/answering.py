@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -12,7 +13,7 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control.sites import Control
-from triage.errors import Conflict, Forbidden, IndexAway, Invalid, NotFound
+from triage.errors import Conflict, Forbidden, Invalid, NotFound
 from triage.ids import now_us
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index
@@ -142,7 +143,7 @@ class Answering:
         """The lease is gone. Its answer is not, if it gave one: the journal has it, also when the index was lost since."""
         stands = await self._verdicts.find(token.queue, token.item)
         if stands is None or stands.id != str(VerdictId.of(token)):
-            await self._insist(token.queue)
+            await self._recorder.insist(token.queue)
             await self._reviews.holding(token)  # raises what stands against it
             raise Conflict("the lease changed hands just now; lease the next one")
         return stands if stands.amends else _compared(stands, said, labels)
@@ -161,26 +162,28 @@ class Answering:
         return msgspec.structs.replace(verdict, agreement=right)
 
     async def amend(
-        self, name: VerdictId, revision: int, said: Said, reviewer: str, adjudicates: bool = False, principal: str = ""
-    ) -> VerdictRecord:
+        self, name: VerdictId, revision: int, said: Said, reviewer: str, adjudicates: bool = False, principal: str = "",
+        sites: Collection[str] | None = None,
+    ) -> VerdictRecord:  # fmt: skip
         """The verdict as amended; of the same amendment sent again the one that stands.
 
-        adjudicates: the reviewer may amend what others answered. Raises NotFound, Forbidden, Invalid, Conflict.
+        adjudicates: the reviewer may amend what others answered, at these `sites` where they are named. Raises NotFound,
+        Forbidden, Invalid, Conflict.
         """
         labels = self.labels(name.queue)
         answers = said.answers or {}
         check_answers(labels, said.outcome, answers, said.new_label)
         stands = await self._verdicts.find(name.queue, name.item)
         if stands is None or stands.id != str(name):
-            await self._unknown(name.queue)
-        if stands.reviewer != reviewer and not adjudicates:
+            await self._unknown(name)
+        if stands.reviewer != reviewer and not (adjudicates and (sites is None or stands.site in sites)):
             raise Forbidden(f"{reviewer} did not give this answer; ask its reviewer, or an adjudicator, to amend it")
         if stands.revision != revision:
             return self._repeated(stands, revision, said, reviewer, labels)
         unseen, seen = self._editions(stands, said, reviewer, labels, principal)
         what, other = await self._verdicts.amend(unseen, seen)
         if what == "gone":
-            await self._unknown(name.queue)
+            await self._unknown(name)
         assert other is not None
         if what == "late":
             raise Conflict(
@@ -212,6 +215,10 @@ class Answering:
             step="final", escalate_to="", agreed=None, agreed_outcome=None, agreement=None,
         )  # fmt: skip
         unseen = self._graded(judged(bare, item, labels, stands.second_reader, terms))
+        if stands.corrects and (
+            decides(stands) or stands.gold
+        ):  # callers know an edition before the one that they do not
+            unseen = msgspec.structs.replace(unseen, corrects=True)
         alone = stands.gold and terms.agreement.agree == 1
         late = (decides(stands) or alone) and stands.step == "final" and (other or not stands.blind)
         if not late:
@@ -235,8 +242,10 @@ class Answering:
             f"the verdict is at revision {stands.revision} and not {revision}; look at what it says now, and amend that"
         )
 
-    async def _unknown(self, queue: str) -> NoReturn:
-        await self._insist(queue)
+    async def _unknown(self, name: VerdictId) -> NoReturn:
+        await self._recorder.insist(name.queue)
+        if await self._reviews.item_state(name.queue, name.item) == "answering":
+            raise IndexAway("the verdict is on its way into the index; send it again soon")
         raise NotFound(
             "there is no such verdict, or it is older than the service keeps; ids come from POST .../verdict"
         )
@@ -249,18 +258,11 @@ class Answering:
     async def step(self) -> None:
         """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway."""
         for queue in await self._reviews.queues():
-            await self._insist(queue)  # an amendment may lie in a journal that the index does not know yet
+            await self._recorder.insist(queue)  # an amendment may lie in a journal that the index does not know yet
             for verdict in await self._verdicts.silent(queue):
                 await self._recorder.record(verdict)
             for verdict in await self._verdicts.due(queue):
                 await self._people.go(verdict)
-
-    async def _insist(self, queue: str) -> None:
-        """Raises IndexAway unless every gateway's journal is in the index, so that what is not found was never there."""
-        if self._recorder.behind:
-            raise IndexAway("the queue is being made again from the journal; send it again soon")
-        if self._reviews.whole is not None:
-            await self._reviews.whole.check(queue)
 
 
 def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:

@@ -49,6 +49,8 @@ class Kind(Generic[Model]):
     """There is one, which has no name of its own: `<folder>.json`."""
     names: str = NAME
     """What its documents may be called."""
+    of_site: bool = False
+    """Its documents are called as the sites that they are about."""
     routed: bool = True
     """False: it is read and changed through routes of its own, and not by `apply`."""
 
@@ -68,7 +70,7 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("person", "people", PersonDocument, "people.manage", "people.manage", names=PERSON),
         Kind("gold", "golds", GoldDocument, "queues.manage", "queues.manage"),
         Kind("hold", "holds", HoldDocument, "log.read", "purge"),
-        Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage"),
+        Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage", of_site=True),
         Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )

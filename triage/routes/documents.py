@@ -34,7 +34,15 @@ def _routes(kind: Kind[Any]) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["control"])
     where = f"/projects/{{project}}/{kind.folder}" if kind.of_project else f"/{kind.folder}"
     one = where if kind.single else f"{where}/{{name}}"
-    reads, writes = permits(kind.read), permits(kind.write, everywhere=not kind.of_project)
+    # A document of a project holds for all of its sites: who is given some of them only may not write it.
+    # Who is who of the whole service is nothing that an admin of one project reads.
+    reads = permits(kind.read, everywhere=kind.read == "keys", site_in="name" if kind.of_site else "site")
+    writes = permits(
+        kind.write,
+        everywhere=not kind.of_project,
+        all_sites=not kind.of_site,
+        site_in="name" if kind.of_site else "site",
+    )
     found_or_not: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
     changed_or_not: dict[int | str, dict[str, Any]] = {412: {"model": Problem}, 422: {"model": Problem}}
     title = kind.name.replace("_", " ")

@@ -101,19 +101,25 @@ def named(principal: Principal, given: str | None, field: str = "reviewer") -> s
 class permits:
     """A FastAPI dependency: the principal, if it has one of these permissions where the path says.
 
-    A path that names no project asks for it anywhere; what is the whole service's, and not a project's, asks `everywhere`.
+    A path that names no project asks for it anywhere; what is the whole service's, and not a project's, asks `everywhere`; what
+    is of all sites of a project and not of one asks `all_sites`, and where the path's name is a site's, `site_in="name"`.
     """
 
-    def __init__(self, *permissions: Permission, everywhere: bool = False) -> None:
+    def __init__(
+        self, *permissions: Permission, everywhere: bool = False, all_sites: bool = False, site_in: str = "site"
+    ) -> None:
         self.permissions = permissions
         self._everywhere = everywhere
+        self._all_sites = all_sites
+        self._site_in = site_in
 
     async def __call__(self, request: Request) -> Principal:
         if self._everywhere:
             return await allow_any(request, self.permissions, EVERYTHING, EVERYTHING)
         path = request.path_params
         project = path.get("project") or _project(path.get("queue") or path.get("token") or path.get("verdict"))
-        return await allow_any(request, self.permissions, project, path.get("site"))
+        site = path.get(self._site_in) or (EVERYTHING if self._all_sites else None)
+        return await allow_any(request, self.permissions, project, site)
 
 
 def asks(*permissions: Permission) -> Callable[[_Endpoint], _Endpoint]:

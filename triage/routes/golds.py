@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from triage.access.principal import Principal
 from triage.control.kinds import NAME, shown
-from triage.errors import BadRequest, Invalid
+from triage.errors import BadRequest, Forbidden, Invalid
 from triage.ids import derived_id
 from triage.parts import Parts
 from triage.routes.doors import permits
@@ -35,12 +35,20 @@ async def make(
     known: dict[str, Any] = {"outcome": body.outcome, "answers": dict(body.answers)}
     if body.prediction is not None:
         gold = await parts.golding.of_prediction(project, body.prediction, body.queue, **known)
+        _check(principal, project, gold.site)
     else:
         assert body.image is not None
-        gold = await parts.golding.of_image(project, body.site or "default", _decoded(body.image), body.queue, **known)
+        site = body.site or "default"
+        _check(principal, project, site)  # before the image is stored
+        gold = await parts.golding.of_image(project, site, _decoded(body.image), body.queue, **known)
     name = body.name or f"g{derived_id('gold', gold.site, gold.sha256).replace('-', '')[:12]}"
     etag = await parts.changes.keep("gold", project, name, gold, None, principal.subject)
     return json_reply({"name": name, "etag": etag, "document": shown(gold)}, 201, {"ETag": etag})
+
+
+def _check(principal: Principal, project: str, site: str) -> None:
+    if not principal.may("queues.manage", project, site):
+        raise Forbidden(f"{principal.subject} may not make golds of {project}/{site}; ask an admin for that site")
 
 
 def _decoded(text: str) -> bytes:

@@ -47,9 +47,10 @@ async def lease(request: Request, queue: str, body: LeaseRequest) -> Response:
     principal = who(request)
     reviewer = named(principal, body.reviewer)
     project = project_of(queue) or ""
-    if parts.desk.of_adjudicators(queue) and not principal.may("adjudicate", project):
+    adjudicates = parts.desk.of_adjudicators(queue)
+    if adjudicates and not principal.may("adjudicate", project):
         raise Forbidden(f"{queue} is read by adjudicators; ask an admin for that role")
-    sites = principal.sites("lease", project)
+    sites = principal.sites("adjudicate" if adjudicates else "lease", project)
     deadline = time.monotonic() + body.wait
     while not (
         leases := await parts.desk.lease(

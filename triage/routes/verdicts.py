@@ -64,8 +64,11 @@ async def amend(request: Request, verdict: str, body: AmendRequest) -> Response:
         raise BadRequest("this is no id of a verdict; POST /v1/leases/TOKEN/verdict returns one") from None
     reviewer = named(principal, body.reviewer)
     said = Said(body.outcome, dict(body.answers), body.new_label, body.note)
-    adjudicates = principal.may("adjudicate", project_of(name.queue))
-    return _reply(await parts.answering.amend(name, body.revision, said, reviewer, adjudicates, principal.subject))
+    sites = principal.sites("adjudicate", project_of(name.queue) or "")
+    adjudicates = sites is None or bool(sites)
+    return _reply(
+        await parts.answering.amend(name, body.revision, said, reviewer, adjudicates, principal.subject, sites)
+    )
 
 
 def _reply(stands: VerdictRecord) -> Response:

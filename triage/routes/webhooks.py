@@ -23,7 +23,12 @@ _NONE: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 503: {"model"
 Project = Annotated[str, Path(pattern=NAME)]
 
 
-@router.get("/deliveries", response_model=Deliveries, responses=_NONE, dependencies=[Depends(permits("sites.read"))])
+@router.get(
+    "/deliveries",
+    response_model=Deliveries,
+    responses=_NONE,
+    dependencies=[Depends(permits("sites.read", all_sites=True))],
+)
 async def deliveries(
     request: Request, project: Project, name: Project, letters: Annotated[int, Query(ge=0, le=1000)] = 20
 ) -> Response:
@@ -43,7 +48,7 @@ async def deliveries(
 @router.post("/replay", response_model=Replayed, responses={400: {"model": Problem}, **_NONE})
 async def replay(
     request: Request, project: Project, name: Project, body: Replay,
-    who: Annotated[Principal, Depends(permits("sites.manage"))],
+    who: Annotated[Principal, Depends(permits("sites.manage", all_sites=True))],
 ) -> Response:  # fmt: skip
     """Sends again: everything after an id (`after`, as `Last-Event-ID` has it; `0` for all that is kept), or the dead letters
     (`dead`). Messages keep their `webhook-id`."""
