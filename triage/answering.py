@@ -13,7 +13,7 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control.sites import Control
-from triage.errors import Conflict, Forbidden, Invalid, NotFound
+from triage.errors import Conflict, Forbidden, IndexAway, Invalid, NotFound
 from triage.ids import now_us
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index

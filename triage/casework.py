@@ -28,6 +28,8 @@ from triage.reviewing.routing import routed
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 32
+_LATER_MS = 30_000
+"""A case that cannot be closed now lets others go before it for so long."""
 
 
 class Casework:
@@ -54,6 +56,8 @@ class Casework:
         """The case, decided. One that is closed already stays as it is. Raises NotFound, IndexAway, and Conflict while another
         gateway is closing it."""
         here = self._control.site(project, site)
+        # Of an index that is being made again an image may be missing, or what the case was closed with and callers were told.
+        await self._recorder.insist(queue_of(project))
         case = await self.read(project, site, name)
         if not case.open:
             return case
@@ -83,6 +87,7 @@ class Casework:
                     NotFound,
                 ) as error:  # somebody else is at it, or the site is gone: its cases stay open
                     log.info("a case cannot be closed yet", extra={"case": name, "site": site, "why": str(error)})
+                    await self._index.later(project, site, name, now_us() // 1000 + _LATER_MS)
         return done
 
     def _changed(self, site: Site, case: Case) -> list[PredictionRecord]:
@@ -92,7 +97,11 @@ class Casework:
         with_people = any(record.policy.case == "undecided" for record in asking)
         if with_people or not cases.answers(alone, site.labels):
             alone = [self._decided(record, "undecided") for record in asking]
-        return [after for before, after in zip(asking, alone, strict=True) if _said(before) != _said(after)]
+        return [
+            after
+            for before, after in zip(asking, alone, strict=True)
+            if _said(before) != _said(after) and not _with_people(before)
+        ]
 
     def _decided(self, record: PredictionRecord, case: CaseState) -> PredictionRecord:
         fresh = msgspec.structs.replace(record, drawn=(), audit_u=None, audit_probability=None)
@@ -104,6 +113,11 @@ class Casework:
         queue = record.queue or (queue_of(record.project) if after.route == "automatic" else None)
         after = msgspec.structs.replace(after, revision=record.revision + 1, queue=queue)
         return routed(after, self._control.of("queue", record.project))
+
+
+def _with_people(record: PredictionRecord) -> bool:
+    """Whether people were asked because of the case: whatever is decided of it since, nobody is asked a second time."""
+    return record.policy.case == "undecided" and record.route == "review"
 
 
 def _said(record: PredictionRecord) -> tuple[object, ...]:

@@ -95,6 +95,13 @@ class Recorder:
         """The index that holds all of this journal; None while none is known to."""
         return None if self.behind else self._identity
 
+    async def insist(self, queue: str) -> None:
+        """Raises IndexAway unless every gateway's journal is in a queue's index, so that what is not found was never there."""
+        if self.behind:
+            raise IndexAway("the queue is being made again from the journal; send it again soon")
+        if self._reviews.whole is not None:
+            await self._reviews.whole.check(queue)
+
     async def record(self, record: Record, told: Told | None = None) -> None:
         """Returns when the record is durable; indexed too, unless Redis is away. Raises JournalBroken.
 

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
+from embedded.stack import Valkey
 from model_store.record import EventRecord, PolicySnapshot, PredictionRecord
 from tests.bundles import schema
-from tests.triage.gateway_parts import QUEUE, Wired
+from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import state_of
+from tests.triage.test_whole import serving
+from triage import casework
 from triage.control.catalog import Catalog
-from triage.errors import Conflict, Invalid, NotFound
+from triage.errors import Conflict, IndexAway, Invalid, NotFound
 from triage.explain import explain
 from triage.index.cases import CLOSED, Case
 from triage.reviewing import cases
@@ -246,3 +249,72 @@ def record(fires: tuple[str, ...], absent: tuple[str, ...]) -> PredictionRecord:
         id="1", project="default", site="default", case="c", received_at=0, sha256="", size=0, format="PNG", width=1,
         height=1, route="automatic", policy=PolicySnapshot(mode="live"), fires=fires, absent=absent,
     )  # fmt: skip
+
+
+async def test_nothing_closes_in_an_index_that_another_gateway_has_not_filled_yet(
+    together: Wired, redis: Redis, valkey: Valkey
+) -> None:
+    """The other gateway closed the case; only its journal knows, and what the case was told."""
+    serving(together)
+    await together.predict("red", case="c1")
+    async with wired(together.data, valkey.url, node="other") as other:
+        others = serving(other)
+        await closed(other)
+        redis.flushall()
+        await together.recorder.step()
+        await others.step()  # it lives, and has not noticed
+        redis.zadd(f"sr:{{{QUEUE}}}:open_cases", {"default/c1": 1})  # its time came while Redis was away
+        written = len(together.journaled())
+        for close in (together.casework.step, lambda: closed(together)):
+            with pytest.raises(IndexAway, match="ask again"):
+                await close()
+        assert len(together.journaled()) == written
+        await other.recorder.step()
+        await others.step()
+        assert not (await closed(together)).open
+        assert await together.casework.step() == 0
+        assert len(together.journaled()) == written
+
+
+async def test_a_gateway_that_is_behind_closes_nothing(together: Wired, redis: Redis) -> None:
+    await together.predict("red", case="c1")
+    together.recorder.behind = True
+    with pytest.raises(IndexAway, match="from the journal"):
+        await closed(together)
+
+
+async def test_people_are_asked_once_however_often_a_case_is_decided(together: Wired, redis: Redis) -> None:
+    one = await together.predict("red", case="c1")
+    two = await together.predict("blue", case="c1")
+    await closed(together)
+    together.data.declare(mode="assist", cases={"close_after_s": 3600})  # there is one reason more by now
+    together.control.poll()
+    late = await together.predict("red", 5, case="c1")
+    await closed(together)
+    leases = await together.desk.lease(QUEUE, "ada", 9, None)
+    assert sorted(lease.item.prediction for lease in leases) == sorted(each["id"] for each in (one, two, late))
+
+
+async def test_cases_of_a_site_that_is_gone_stand_in_nobody_s_way(
+    gateway: Wired, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(casework, "_AT_ONCE", 2)
+    declare(gateway, close_after_s=0.001)
+    one = await gateway.predict("red", case="c1")
+    redis.zadd(f"sr:{{{QUEUE}}}:open_cases", {"gone/a": 1, "gone/b": 2, "default/forgotten": 3})
+    done = [await gateway.casework.step() for _ in range(3)]
+    assert sum(done) == 1
+    assert set(await finals(gateway)) == {one["id"]}
+
+
+async def test_listeners_hear_of_an_answer_that_a_late_image_changed(together: Wired, redis: Redis) -> None:
+    one = await together.predict("red", case="c1")
+    await closed(together)
+    first = await together.outcomes()
+    (before,) = [each for each in together.predictions() if each.id == one["id"] and each.revision == 2]
+    after = msgspec.structs.replace(before, revision=3, fires=("green",))
+    for _ in range(2):
+        await together.recorder.record(after)
+        await together.recorder.record(before)  # replayed
+    said = (await together.outcomes())[len(first) :]
+    assert [(each["final"]["revision"], each["final"]["labels"]) for each in said] == [(3, ["green"])]

@@ -23,6 +23,10 @@ from triage.reviewing.item import nonce, queue_of
 CLOSED = "case_closed"
 """Name of the event that says with which images a case was closed: `detail["images"]`, separated by spaces."""
 _CLOSING_MS = 30_000
+_LATER = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('ZREM', KEYS[2], ARGV[1]) end
+return redis.call('ZADD', KEYS[2], 'XX', 'GT', ARGV[2], ARGV[1])
+"""
 _FREE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -98,6 +102,11 @@ class RedisCases:
         open_cases = key(queue_of(project), "open_cases")
         found = await self._reviews.run(("ZRANGEBYSCORE", open_cases, "-inf", now_ms, "LIMIT", 0, count))
         return [(site, name) for each in found[0] for site, _, name in (each.decode().partition("/"),)]
+
+    async def later(self, project: str, site: str, name: str, at_ms: int) -> None:
+        """A case that cannot be closed now is due again at this moment; one of which nothing is left is due no more."""
+        members, *_, open_cases = _keys(project, site, name)
+        await self._reviews.run(("EVAL", _LATER, 2, members, open_cases, _name(site, name), at_ms))
 
     async def begin_closing(self, case: Case) -> str | None:
         """A word that says that nobody else closes this case for half a minute; None when somebody does."""

@@ -223,7 +223,7 @@ class RedisReviews(RedisIndex):
         answered."""
         rank = {"resolved": revision + _OF_PEOPLE, "withdrawn": revision, "unresolved": 0}[state]
         await self.run(
-            self._call(queue, "close", item, state, outcome, retention_s, payload, reviewer, at / 1e3),
+            self._call(queue, "close", item, state, outcome, retention_s, payload, reviewer, at / 1e3, revision),
             *([views.put(prediction or item, b"", "", 0, final, rank, retention_s)] if final else []),
             ("SADD", "sr:queues", queue),
         )

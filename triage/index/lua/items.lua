@@ -7,6 +7,7 @@
 --     x who is not given it, as \0ada\0bob\0                l the lane, where it is not the site's own
 --     f leases so far  t token of the lease  w who has it        e since when, ms    h first shown, us
 --     a token of the answer                  y the answer        n expiries          d u  rounds of dying and of requeueing
+--     m revision of the answer with which the model took it back
 --   body:<id>   string: what a reviewer is told, where the prediction's view does not tell it all
 --   retry:<id>  string: the record, where the returning model may take the item back
 --   lane:<site>\0<who>  sorted set, item -> place: what waits, apart by whom it is not given to. A reviewer passes over whole
