@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import msgspec
 import pytest
 from redis import Redis
@@ -15,7 +17,8 @@ from tests.triage.documents import write
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.test_desk import verdicts
 from triage.answering import Said
-from triage.errors import Conflict, Forbidden, JournalBroken, NotFound
+from triage.errors import Conflict, Forbidden, IndexAway, JournalBroken, NotFound
+from triage.index.verdicts import RedisVerdicts
 from triage.reviewing.verdict_id import VerdictId
 
 
@@ -188,6 +191,29 @@ async def test_a_replayed_answer_after_a_lost_index_gets_the_first_one_back(gate
     with pytest.raises(Conflict, match="answered already, and otherwise"):
         await gateway.answering.answer(lease.token, "labels", {"red": "present"}, None, "")
     assert verdicts(gateway) == [first]
+
+
+async def test_of_an_item_that_is_closed_the_verdict_stands_wherever_its_gateway_died(
+    gateway: Wired, data: Data, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.predict("blue")
+    lease = await take(gateway, "ada")
+    async with wired(data, valkey.url, node="other") as other:
+
+        async def dead(*_: object, **__: object) -> NoReturn:
+            raise IndexAway("the gateway died here")
+
+        async def dies(*_: object) -> NoReturn:
+            monkeypatch.setattr(other.reviews, "run", dead)
+            raise IndexAway("the gateway died here")
+
+        monkeypatch.setattr(RedisVerdicts, "stands", dies)
+        first = await other.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+        monkeypatch.undo()
+        with pytest.raises(IndexAway, match="on its way"):
+            await amend(gateway, first, "green")
+        assert await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "") == first
+        assert (await amend(gateway, first, "green")).revision == 2
 
 
 async def test_an_amendment_whose_gateway_died_is_rolled_forward(

@@ -35,7 +35,8 @@ class VerdictIndex:
 
     async def close(self, verdict: VerdictRecord, leave: bool = False) -> bool:
         """Ends the item, and holds the verdict. True when it is due and the caller is to let it `go`."""
-        _, due = await asyncio.gather(self._finish(verdict, b""), self.verdicts.stands(verdict, leave))
+        # In this order: of a closed item the verdict stands, also when we die in between, and can be amended.
+        due, _ = await asyncio.gather(self.verdicts.stands(verdict, leave), self._finish(verdict, b""))
         return due
 
     async def go_if_due(self, verdict: VerdictRecord) -> None:
