@@ -30,9 +30,9 @@ class Size:
     callers: int = 64
     reviewers: int = 16
     think_s: float = 1.0
-    before_s: float = 4.0
-    fault_s: float = 6.0
-    after_s: float = 6.0
+    before_s: float = 3.0
+    fault_s: float = 5.0
+    after_s: float = 4.0
 
 
 QUICK = Size(callers=8, reviewers=4, think_s=0.25, before_s=2.0, fault_s=2.0, after_s=2.0)
