@@ -69,6 +69,8 @@ class Recorder:
         self._metrics = metrics
         reviews.incomplete = lambda: self.behind
         self._past: Past = past or _Here(journal.folder)
+        self._began: Position | None = journal.end
+        """Where this run of the gateway began to write; None once all of it was indexed."""
         self._open: dict[object, Position] = {}
         """Records on their way, each with a position that is not after its own."""
         self._epoch: str | None = None
@@ -179,6 +181,8 @@ class Recorder:
 
     async def _catch_up(self) -> None:
         since, count = self._checkpoint or START, _FEW + 1
+        if self._began is not None:  # a checkpoint from before the disk was lost may lie beyond what is written since
+            since = min(since, self._began)
         self._entering = False
         while not self._entering:
             # Who was journaled before this line is read now, and who is after it enters by itself: also with more coming in
@@ -189,6 +193,7 @@ class Recorder:
             await replay.skim(self._past.skim(since, end))
             count = await replay.read(self._past.read(since, end))
             since = end
+        self._began = None
         self._set_behind(False)
 
     async def _move_checkpoint(self, position: Position) -> None:

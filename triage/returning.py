@@ -7,6 +7,7 @@ answered is withdrawn from the queue, the rest goes back with scores and suggest
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 
 from model_store import record as records
 from model_store.errors import ImageError
@@ -37,17 +38,30 @@ class Returning:
             ids = await self._reviews.retryable(queue, _AT_ONCE)
             if not ids:
                 continue
-            away: set[tuple[str, str]] = set()  # sites whose model is not back; another site's may be
-            for lease in await self._reviews.lease(queue, REVIEWER, len(ids), _LEASE_S, only=ids):
-                site = lease.item.project, lease.item.site
-                try:
-                    if site not in away:
-                        await self._decide_again(lease)
-                        done += 1
-                        continue
-                except ClassifierUnavailable:
-                    away.add(site)
-                await self._give_back(lease)
+            left = deque(await self._reviews.lease(queue, REVIEWER, len(ids), _LEASE_S, only=ids))
+            try:
+                done += await self._decide_all(left)
+            finally:  # whatever went wrong: a lease that expires would cost the item one of its attempts
+                for lease in left:
+                    await self._give_back(lease)
+        return done
+
+    async def _decide_all(self, left: deque[Lease]) -> int:
+        """Takes away what is decided, and what was given back; how many that were decided."""
+        done = 0
+        away: set[tuple[str, str]] = set()  # sites whose model is not back; another site's may be
+        while left:
+            site = left[0].item.project, left[0].item.site
+            try:
+                if site not in away:
+                    await self._decide_again(left[0])
+                    left.popleft()
+                    done += 1
+                    continue
+            except ClassifierUnavailable:
+                away.add(site)
+            await self._give_back(left[0])
+            left.popleft()
         return done
 
     async def _decide_again(self, lease: Lease) -> None:

@@ -6,17 +6,19 @@ import datetime
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from model_store.record import Record
+from model_store.record import PolicySnapshot, PredictionRecord, Record
 from tests.triage.failing_objects import Died, Dying, content
 from tests.triage.test_journal import write
-from tests.triage.written import event
+from tests.triage.written import MOMENT, event
 from triage.archive.archiver import Archiver
 from triage.archive.compact import compact
 from triage.archive.history import History
 from triage.archive.layout import file_of
 from triage.archive.manifest import read_manifest
+from triage.journal.reading import segments
 from triage.store.objects import Objects
 from triage.store.places import open_objects
 
@@ -130,3 +132,30 @@ def test_what_is_here_is_not_read_from_the_archive_too(tmp_path: Path) -> None:
     objects = archived(tmp_path, "log")
     compact(objects, LATER)
     assert [part.path is not None for part in History(objects, tmp_path / "journal").parts()] == [True] * 4
+
+
+def test_whoever_looked_before_a_segment_was_removed_and_merged_reads_it_all_the_same(tmp_path: Path) -> None:
+    objects = archived(tmp_path, "log")
+    history = History(objects, tmp_path / "journal")
+    parts = history.parts()
+    for path in segments(tmp_path / "journal" / "n")[:-1]:
+        path.unlink()  # as the archiver does, before it merges in the same turn
+    compact(objects, LATER)
+    for read in (history.read, history.skim):
+        assert {int(record.id) for part in parts for _, record in read(part)} == set(NUMBERS)
+
+
+def test_whoever_skims_what_was_removed_meanwhile_knows_what_was_decided_again(tmp_path: Path) -> None:
+    captured = PredictionRecord(
+        id="1", project="p", site="s", received_at=MOMENT, sha256="", size=0, format="PNG", width=1, height=1,
+        route="captured", policy=PolicySnapshot(mode="live"),
+    )  # fmt: skip
+    write(tmp_path / "journal", captured, msgspec.structs.replace(captured, revision=2))
+    write(tmp_path / "journal", event(3))
+    objects = open_objects(tmp_path / "log")
+    Archiver(objects, tmp_path / "journal").turn()
+    history = History(objects, tmp_path / "journal")
+    parts = history.parts()
+    segments(tmp_path / "journal" / "n")[0].unlink()
+    skimmed = [record for part in parts for _, record in history.skim(part)]
+    assert 2 in [record.revision for record in skimmed if isinstance(record, PredictionRecord)]

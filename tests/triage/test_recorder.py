@@ -196,3 +196,17 @@ async def test_a_broken_journal_indexes_nothing(gateway: Wired, redis: Redis) ->
     assert views(redis) == set()
     assert (await gateway.reviews.stats(QUEUE)).waiting == 0
     assert gateway.journal.end == Position(1, 4)
+
+
+async def test_what_came_while_redis_was_away_is_indexed_though_the_checkpoint_is_of_a_lost_disk(
+    data: Data, valkey: Valkey, redis: Redis
+) -> None:
+    """The disk is new, and segments number on from what was archived: the checkpoint lies beyond them."""
+    redis.set("sr:checkpoint:test", "7:9000")
+    async with wired(data, valkey.url) as started:
+        recorder = Recorder(started.journal, started.index, started.reviews, "test", started.metrics)
+        started.intake._recorder = recorder  # one that is behind, as at every start
+        view = await started.predict("blue")
+        redis.set("sr:checkpoint:test", "7:9000")
+        await recorder.step()
+        assert await started.reviews.item_state(QUEUE, view["id"]) == "waiting"

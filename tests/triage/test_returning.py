@@ -10,6 +10,7 @@ from redis import Redis
 from model_store.errors import UnusableImage
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import state_of
+from triage.errors import Unavailable
 from triage.journal.segments import read
 
 
@@ -131,5 +132,25 @@ async def test_a_broken_journal_withdraws_nothing(gateway: Wired, redis: Redis) 
     gateway.journal.broken = "the test pulled the disk out"
     with pytest.raises(Exception, match="the journal failed earlier"):
         await gateway.returning.step()
-    assert state_of(redis, red) == "leased"  # comes back by itself when the lease ends
+    assert state_of(redis, red) == "waiting"
     assert len(list(read(gateway.journal.folder))) == 1
+
+
+async def test_whatever_goes_wrong_costs_no_image_an_attempt(
+    gateway: Wired, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease that expires is one attempt of five: images would be set aside because a store was away for some minutes."""
+    ids = await while_away(gateway, "red", "green", "blue")
+    gateway.classifier.back()
+
+    async def away(key: str) -> bytes:
+        raise Unavailable("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.blobs, "get", away)
+        for _ in range(6):
+            with pytest.raises(Unavailable):
+                await gateway.returning.step()
+            assert {state_of(redis, each) for each in ids} == {"waiting"}
+    await until_quiet(gateway)
+    assert [state_of(redis, each) for each in ids] == ["withdrawn", "withdrawn", "waiting"]

@@ -123,18 +123,23 @@ class History:
                     if isinstance(record, kinds) and not self.hidden(record):
                         yield position, record
                 return
-            except FileNotFoundError:  # archived and removed since we looked
-                again = [each for each in self.parts({part.node}) if each.number == part.number and each.path is None]
-                files = again[0].files if again else ()
-        else:
-            files = part.files
-        for file in files:
+            except FileNotFoundError:
+                pass
+        for file in self._files(part):
             if file.table not in tables:
                 continue
             for content in self._contents(file):
                 for record in from_parquet(file.table, content, without):
                     if not self.hidden(record):
                         yield Position(part.number, 0), record
+
+    def _files(self, part: Part) -> tuple[File, ...]:
+        """Of a part in the archive; of one that was here when we looked, those into which it was archived and merged since."""
+        if part.path is None:
+            return part.files
+        segment = Segment(part.node, part.number)
+        single, merged = self._archived(tuple(TABLES), 0)
+        return (*single.get(segment, ()), *(file for file, inputs in merged if segment in inputs))
 
     def _contents(self, file: File) -> Iterator[bytes]:
         """Of the file, or of those that it was merged into since we looked; of none when all of it was purged."""
@@ -159,7 +164,7 @@ class History:
             except FileNotFoundError:
                 pass
         yield from self.read(part, since, ("verdicts", "events"), ("embedding",))
-        for file in part.files:
+        for file in self._files(part):
             if file.table == "predictions":
                 for content in self._contents(file):
                     if any(_largest(batch) > 1 for batch in batches(file.table, content, columns=("revision",))):
