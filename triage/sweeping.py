@@ -3,10 +3,12 @@ gateways that went away. And what a manager does about items that died."""
 
 from __future__ import annotations
 
+import contextlib
+
 from triage.answering import Answering
 from triage.control.sites import Control
 from triage.desk import Desk
-from triage.errors import Conflict
+from triage.errors import Conflict, IndexAway
 from triage.ids import now_us
 from triage.index import item_events
 from triage.index.reviews import RedisReviews
@@ -35,10 +37,11 @@ class Sweeping:
             document = self._desk.document(queue)
             people = self._control.of("person", project_of(queue))
             await self._reviews.leave(queue, [name for name, person in people.items() if not person.active])
-            swept = await self._reviews.sweep(queue, document.attempts, document.deadline_s)
+            whole = await self._is_whole(queue)
+            swept = await self._reviews.sweep(queue, document.attempts, document.deadline_s if whole else None)
             for answer in swept.held:
                 await self._answering.roll_forward(answer)
-            for ending in swept.ending if not self._recorder.behind else ():
+            for ending in swept.ending if whole else ():
                 event = item_events.ended(ending, now_us())
                 if event is None:
                     await self._reviews.forget_ending(queue, ending.item)
@@ -47,6 +50,13 @@ class Sweeping:
                 counter = self._metrics.unresolved if ending.what == "unresolved" else self._metrics.dead_letters
                 counter.labels(queue).inc()
             await self._show(queue, document.sla_s)
+
+    async def _is_whole(self, queue: str) -> bool:
+        """Whether an item that looks unanswered is: else somebody's answer may lie in a journal that the index lacks."""
+        with contextlib.suppress(IndexAway):
+            await self._recorder.insist(queue)
+            return True
+        return False
 
     async def _show(self, queue: str, sla_s: float | None) -> None:
         stats = await self._reviews.stats(queue, sla_s)

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from redis import Redis
 
+from embedded.stack import Valkey
 from tests import bundles
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
-from tests.triage.gateway_parts import Wired
+from tests.triage.gateway_parts import Wired, wired
+from tests.triage.test_whole import serving
 from triage.ids import new_id, now_us
 from triage.promise import exact, standing_changes
 
@@ -293,3 +295,32 @@ async def test_a_site_whose_standing_is_broken_does_not_keep_the_others_from_bei
     path.write_bytes(good)
     await audited.turn()
     assert audited.entry().state == "suspended"
+
+
+async def test_nothing_is_overdue_while_its_reading_may_lie_in_another_gateway_s_journal(
+    audited: Audited, redis: Redis, valkey: Valkey
+) -> None:
+    """Redis was set back to before the readings; its epoch, and so its age, is what it was."""
+    gateway = audited.gateway
+    whole = serving(gateway)
+    await audited.send(3)
+    async with wired(gateway.data, valkey.url, node="other") as other:
+        others = serving(other)
+        assert await whole.step()
+        before: dict[bytes, bytes] = {name: redis.dump(name) for name in redis.keys("*")}  # type: ignore[misc]
+        elsewhere = Audited(other, truth=audited.truth)
+        assert await elsewhere.read("ada") == 3
+        await other.recorder.step()
+        redis.flushall()
+        for name, content in before.items():
+            redis.restore(name, 0, content)
+        await gateway.recorder.step()
+        await others.step()
+        redis.hset("sr:{gateways}:nodes", "other", "")  # it has not brought back what it knows
+        audited.clock_ahead_us = round(72.1 * 3.6e9)
+        await audited.turn()
+        await other.recorder.step()
+        await others.step()
+        await audited.turn()
+        found = await audited.evidence()
+        assert (found.audits, found.errors, found.overdue) == (3, 0, 0)

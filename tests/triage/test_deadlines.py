@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from embedded.stack import Valkey
 from model_store.record import EventRecord
 from tests.triage.blind import declare
 from tests.triage.documents import write
-from tests.triage.gateway_parts import QUEUE, Wired
+from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import key
+from tests.triage.test_whole import serving
 from triage.errors import Conflict
 from triage.reviewing.item import UNRESOLVED, Lease
 
@@ -140,3 +142,25 @@ async def test_in_any_order_of_the_journal_a_person_s_word_stands_over_nobody_s(
         _, final, _ = await gateway.reviews.view(lease.item.id)
         assert json.loads(final or b"")["by"] == "people"
         assert not redis.exists(key("ending"), key("due"), key("leases"))
+
+
+async def test_nobody_is_told_of_a_deadline_while_an_answer_may_lie_in_another_gateway_s_journal(
+    gateway: Wired, redis: Redis, valkey: Valkey
+) -> None:
+    serving(gateway)
+    write(gateway, "queues", "review", deadline_s=LONG_AGO_S / 2)
+    view = await gateway.predict("blue")
+    async with wired(gateway.data, valkey.url, node="other") as other:
+        others = serving(other)
+        (lease,) = await other.desk.lease(QUEUE, "ada", 1, None)
+        await other.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+        redis.flushall()
+        await gateway.recorder.step()
+        await others.step()  # it lives, and has not noticed
+        age(redis, view["id"])
+        await gateway.sweeping.step()
+        await other.recorder.step()
+        await others.step()
+        await gateway.sweeping.step()
+        assert [each["type"] for each in await gateway.outcomes()] == ["final"]
+        assert not [each for each in gateway.journaled() if isinstance(each, EventRecord)]

@@ -92,9 +92,12 @@ class Auditor:
                         await asyncio.gather(*apart)
 
     async def _born(self) -> int | None:
-        """When the index was made, microseconds; None while it lacks something of this gateway's journal."""
+        """When the index was made, microseconds; None while it lacks something of a gateway's journal: what was read in time
+        would be overdue in a Redis that was set back."""
         epoch = await self._reviews.epoch(new_id())
         if self._recorder.behind or self._recorder.epoch != epoch:
+            return None
+        if self._reviews.whole is not None and not await self._reviews.whole.step():
             return None
         return (uuid.UUID(epoch).int >> 80) * 1000
 
