@@ -13,12 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -35,7 +32,7 @@ from triage.reviewing.item import Lease
 T = TypeVar("T")
 QUEUES = ("default.review", "default.rare")
 Said = Callable[[], Coroutine[Any, Any, Any]]
-NAMES, SITES = st.sampled_from("abc"), st.sampled_from([(), (), ("lab",), ("lab", "default")])
+NAMES, SITES = st.sampled_from("abcdef"), st.sampled_from([(), (), ("lab",), ("lab", "default")])
 QUEUE = st.sampled_from([*QUEUES, QUEUES[0], QUEUES[0]])
 RARELY = st.sampled_from([False, False, False, True])
 """What is no part of everyday life comes seldom, so that everyday life is long enough to go wrong."""
@@ -43,10 +40,9 @@ REVIEWER = st.sampled_from(REVIEWERS)
 
 
 class Queues(RuleBasedStateMachine):
-    """`leases` holds every token ever given, so that old ones are tried as often as good ones."""
+    """`given` holds every lease ever given with its reviewer: mostly one that holds is used, and now and then an old one."""
 
     url = ""
-    leases: Bundle[tuple[Lease, str]] = Bundle("leases")
 
     @initialize()
     def start(self) -> None:
@@ -54,10 +50,13 @@ class Queues(RuleBasedStateMachine):
         self.redis.flushall()
         self.loop = asyncio.new_event_loop()
         self.now = 10_000_000
+        self.given: list[tuple[Lease, str]] = []
         self.reviews = RedisReviews(self.url, 5.0, clock=lambda: self.now)
         self.models = {queue: Model() for queue in QUEUES}
         self.journal: dict[str, list[tuple[Said, Said]]] = {queue: [] for queue in QUEUES}
         """What is true whatever happens to Redis: how it is said to Redis, and how to the model."""
+        for place, name in enumerate("abcd"):
+            self.comes(QUEUES[0], name, place, (), "default", "c1", False)
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -77,6 +76,12 @@ class Queues(RuleBasedStateMachine):
 
     def of(self, lease: Lease) -> tuple[Model, str, tuple[int, str]]:
         return self.models[lease.token.queue], lease.item.id, (lease.token.fence, lease.token.nonce)
+
+    def one(self, number: int, old: bool) -> tuple[Lease, str] | None:
+        """A lease to do something with; an `old` one may hold or not."""
+        holding = [each for each in self.given if self.of(each[0])[0].holds(*self.of(each[0])[1:])]
+        those = self.given if old else holding
+        return those[number % len(those)] if those else None
 
     def happens(self, queue: str, to_redis: Said, to_model: Callable[[Model], None]) -> None:
         """Something that the journal holds from now on."""
@@ -107,8 +112,8 @@ class Queues(RuleBasedStateMachine):
         enqueue.__name__ = name
         self.happens(queue, enqueue, lambda model: model.enqueue(name, replace(known, passed_by=set())))
 
-    @rule(target=leases, queue=QUEUE, reviewer=REVIEWER, count=st.integers(1, 3), sites=SITES, by_case=RARELY)
-    def lease(self, queue: str, reviewer: str, count: int, sites: tuple[str, ...], by_case: bool) -> Any:
+    @rule(queue=QUEUE, reviewer=REVIEWER, count=st.integers(1, 3), sites=SITES, by_case=RARELY)
+    def lease(self, queue: str, reviewer: str, count: int, sites: tuple[str, ...], by_case: bool) -> None:
         model = self.models[queue]
         expected = model.whole_case(reviewer, sites) if by_case else model.first(reviewer, count, sites)
         asked = self.reviews.lease(
@@ -120,18 +125,24 @@ class Queues(RuleBasedStateMachine):
             model.lease(each.item.id, reviewer, (each.token.fence, each.token.nonce), self.now)
             assert each.token.fence == model.items[each.item.id].fence
             assert each.expires_at == 1000 * (self.now + LEASE_MS)
-        return multiple(*((each, reviewer) for each in given))
+            self.given.append((each, reviewer))
 
-    @rule(held=leases)
-    def beat(self, held: tuple[Lease, str]) -> None:
+    @rule(number=st.integers(0, 99), old=RARELY)
+    def beat(self, number: int, old: bool) -> None:
+        held = self.one(number, old)
+        if held is None:
+            return
         model, name, token = self.of(held[0])
         allowed = model.holds(name, token)
         self.attempt(self.reviews.extend(held[0].token, LEASE_MS // 1000), allowed)
         if allowed:
             model.items[name].until = self.now + LEASE_MS
 
-    @rule(held=consumes(leases), skip=st.booleans())
-    def give_back(self, held: tuple[Lease, str], skip: bool) -> None:
+    @rule(number=st.integers(0, 99), old=RARELY, skip=st.booleans())
+    def give_back(self, number: int, old: bool, skip: bool) -> None:
+        held = self.one(number, old)
+        if held is None:
+            return
         model, name, token = self.of(held[0])
         allowed, skipped_by = model.holds(name, token), held[1] if skip else ""
         self.attempt(self.reviews.release(held[0].token, skipped_by), allowed)
@@ -147,8 +158,11 @@ class Queues(RuleBasedStateMachine):
         for name in theirs:
             model.give_back(name)
 
-    @rule(held=leases, payload=st.sampled_from([b"yes", b"no"]))
-    def answer(self, held: tuple[Lease, str], payload: bytes) -> None:
+    @rule(number=st.integers(0, 99), old=RARELY, payload=st.sampled_from([b"yes", b"no"]))
+    def answer(self, number: int, old: bool, payload: bytes) -> None:
+        held = self.one(number, old)
+        if held is None:
+            return
         model, name, token = self.of(held[0])
         known = model.items[name]
         again = known.token == token and known.payload is not None
@@ -186,6 +200,32 @@ class Queues(RuleBasedStateMachine):
         assert {each.item: each.payload for each in swept.held} == held
         assert {each.item: each.what for each in swept.ending} == self.models[queue].ending
         assert all(each.body is not None and each.body.id == each.item for each in swept.ending)
+
+    @rule(seed=st.integers(0, 2**32 - 1))
+    def a_day(self, seed: int) -> None:
+        """Thirty things that reviewers do: what goes wrong only after many of them is not found by few."""
+        chance = random.Random(seed)
+        for _ in range(30):
+            queue, number, old = chance.choice((*QUEUES, QUEUES[0])), chance.randrange(100), chance.random() < 0.1
+            what = chance.choice(
+                ("lease", "lease", "lease", "back", "back", "skip", "beat", "answer", "time", "leaves")
+            )
+            if what == "lease":
+                sites = chance.choice([(), (), ("lab",), ("lab", "default")])
+                self.lease(queue, chance.choice(REVIEWERS), chance.randint(1, 2), sites, chance.random() < 0.2)
+            elif what in ("back", "skip"):
+                self.give_back(number, old, what == "skip")
+            elif what == "beat":
+                self.beat(number, old)
+            elif what == "answer" and chance.random() < 0.3:
+                self.answer(number, old, chance.choice([b"yes", b"no"]))
+            elif what == "time":
+                ms = chance.choice([1_000, HOLD_MS, LEASE_MS // 2, LEASE_MS])
+                self.time_passes(queue, ms, chance.random() < 0.1)
+            elif what == "leaves" and chance.random() < 0.3:
+                self.leaves(queue, chance.choice(REVIEWERS))
+            for name in self.dead(queue) if chance.random() < 0.2 else ():
+                self.requeue(queue, name)
 
     @rule(queue=QUEUE, name=NAMES)
     def the_end_is_journaled(self, queue: str, name: str) -> None:

@@ -54,6 +54,13 @@ async def test_a_case_is_leased_whole(reviews: RedisReviews) -> None:
     assert await given(reviews, by_case=True) == ["g"]
 
 
+async def test_a_case_whose_name_begins_like_another_s_is_another(reviews: RedisReviews) -> None:
+    for place, (name, case) in enumerate([("a", "c"), ("b", "c\0c"), ("c", "c"), ("d", "c/c"), ("e", "")]):
+        await put(reviews, name, place, case=case)
+    assert await given(reviews, by_case=True) == ["a", "c"]
+    assert await given(reviews, by_case=True) == ["b"]
+
+
 async def test_of_a_case_nobody_is_given_what_is_not_for_them(reviews: RedisReviews) -> None:
     await put(reviews, "a", 0, case="c")
     await put(reviews, "b", 1, case="c", not_by=("ada",))
