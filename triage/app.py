@@ -150,7 +150,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         raise SettingsError(f"{settings.control_place}: {error}") from None
     entrance = opening.entrance_of(settings)
     stack.push_async_callback(entrance.close)
-    entrance.know(sites.of("key"), sites.service("access"))
+    entrance.know(sites.of("key"), sites.service("access"), sites.unread("key"))
     opening.check(settings, entrance)
     journal = SegmentJournal(
         settings.journal_folder,

@@ -59,7 +59,7 @@ class Parts:
 
     def learn(self) -> None:
         """What the documents say of keys and people holds at the entrance from now on."""
-        self.entrance.know(self.control.of("key"), self.control.service("access"))
+        self.entrance.know(self.control.of("key"), self.control.service("access"), self.control.unread("key"))
 
     def readiness(self) -> tuple[str, list[str]]:
         """The readiness state and every reason against a better one."""

@@ -38,14 +38,20 @@ def issuer() -> Iterator[Provider]:
 
 async def test_without_any_way_in_this_machine_s_programs_come_in() -> None:
     assert await entrance().who(Headers(HERE), "127.0.0.1") == LOCAL
-    for headers in ({"host": "rebound.example"}, {**HERE, "origin": "http://evil.example"}, {}):
+    forwarded: list[dict[str, str]] = [
+        {"x-forwarded-for": "203.0.113.9"}, {"x-forwarded-host": "reader.example"}, {"forwarded": "for=203.0.113.9"},
+        {"via": "1.1 proxy"}, {"x-real-ip": "203.0.113.9"}, {"sec-fetch-site": "cross-site"},
+    ]  # fmt: skip
+    foreign = [{"host": "rebound.example"}, {**HERE, "origin": "http://evil.example"}, {}]
+    for headers in (*foreign, *({**HERE, **each} for each in forwarded)):
         with pytest.raises(NotAuthorized, match="without keys only this machine may call"):
             await entrance().who(Headers(headers), "127.0.0.1")
+    assert await entrance().who(Headers({**HERE, "sec-fetch-site": "same-origin"}), "127.0.0.1") == LOCAL
     with pytest.raises(NotAuthorized):
         await entrance().who(bearer("anything"), "127.0.0.1")
 
 
-@pytest.mark.parametrize("way", ["key", "revoked", "development", "digest", "oidc", "proxy", "host"])
+@pytest.mark.parametrize("way", ["key", "revoked", "broken", "development", "digest", "oidc", "proxy", "host"])
 async def test_any_way_in_shuts_the_local_one(way: str, issuer: Provider) -> None:
     ways: dict[str, dict[str, Any]] = {
         "development": {"api_key": "open sesame"}, "digest": {"admin_key_sha256": "0" * 64},
@@ -56,6 +62,8 @@ async def test_any_way_in_shuts_the_local_one(way: str, issuer: Provider) -> Non
     if way in ("key", "revoked"):
         ended = {"revoked_at": "2020-01-01T00:00:00Z"} if way == "revoked" else {}
         found.know({"abcdefgh": document(new_key().key, **ended)}, None)
+    if way == "broken":
+        found.know({}, None, unread=True)
     with pytest.raises(NotAuthorized, match="send a key as"):
         await found.who(Headers(HERE), "127.0.0.1")
 

@@ -85,6 +85,45 @@ def test_a_revoked_key_ends_at_once_here_and_soon_everywhere(two: Two) -> None:
     assert again.json()["revoked_at"] == ended.json()["revoked_at"]
 
 
+def test_who_listens_with_a_revoked_key_hears_no_more(two: Two) -> None:
+    made = two.make("caller", subject="listener")
+    caller, reviewer = two.make("caller")["key"], two.make("reviewer", subject="ada")["key"]
+    eventually(lambda: {two.status(at, each) for at in (0, 1) for each in (made["key"], caller, reviewer)} == {200})
+
+    def decided(salt: int) -> str:
+        reply = two.ask(0, "POST", "/v1/predictions", caller, content=picture("blue", salt=salt))
+        assert reply.json()["route"] == "review", reply.text
+        (item,) = two.ask(0, "POST", "/v1/queues/default.review/leases", reviewer, json={}).json()["items"]
+        path, words = f"/v1/leases/{item['token']}/verdict", {"answers": {"red": "present"}}
+        assert two.ask(0, "POST", path, reviewer, json=words).status_code == 200
+        prediction: str = reply.json()["id"]
+        return prediction
+
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    outcomes = f"{two.gateways[1].url}/v1/outcomes?after=now"
+    with httpx.stream("GET", outcomes, headers=headers, timeout=30, trust_env=False) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        first = decided(1)
+        assert first in next(line for line in lines if line.startswith("data:"))
+        assert two.ask(0, "DELETE", f"/v1/keys/{made['prefix']}").status_code == 200
+        eventually(lambda: two.status(1, made["key"]) == 401)
+        second = decided(2)
+        assert second not in "".join(lines), "a revoked key was told an outcome"  # and it ends
+
+
+def test_a_key_whose_document_is_broken_counts_no_more_and_nobody_is_told_what_it_says(two: Two) -> None:
+    made = two.make("admin", subject="hasty")
+    eventually(lambda: two.status(1, made["key"]) == 200)
+    path = two.data.folder / "control" / "keys" / f"{made['prefix']}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sha256": made["key"]}))
+    eventually(lambda: two.status(1, made["key"]) == 401)
+    said = eventually(lambda: [why for why in two.ask(1, "GET", "/readyz").json()["why"] if made["prefix"] in why])
+    assert "sha256" in said[0]
+    assert made["key"] not in two.ask(1, "GET", "/readyz").text
+    path.unlink()
+
+
 def test_a_key_expires(two: Two) -> None:
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
     made = two.make("caller", expires_at=soon.isoformat())

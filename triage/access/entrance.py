@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _SUBJECT = re.compile(r"[^\x00-\x1f\x7f~]{1,120}")
 _NOBODY = AccessDocument()
 _FAILURES_AT_ONCE = 60
+_FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
+"""What proxies say of those for whom they ask; with `x-forwarded-*`."""
+_OTHER_PAGES = ("cross-site", "same-site")
 _HOW = "send a key as 'Authorization: Bearer KEY'"
 
 
@@ -54,9 +57,10 @@ class Entrance:
         self._access = _NOBODY
         self._asked, self._failed = Buckets(), Buckets()
 
-    def know(self, keys: Mapping[str, KeyDocument], access: AccessDocument | None) -> None:
-        """What the documents say now. Not called while they cannot be read: who was known then stays known."""
-        self._keys.know(keys)
+    def know(self, keys: Mapping[str, KeyDocument], access: AccessDocument | None, unread: bool = False) -> None:
+        """What the documents say now; `unread`: there are keys whose documents are broken. Not called while the store is away:
+        who was known then stays known."""
+        self._keys.know(keys, unread)
         self._access = access or _NOBODY
 
     @property
@@ -83,6 +87,10 @@ class Entrance:
             if wait:
                 raise TooOften(f"{found.subject} may ask {rate:g} times a second; wait, and spread the requests", wait)
         return found
+
+    async def again(self, headers: Headers, peer: str | None) -> Principal:
+        """Who it is by now, of a request that was let in and goes on; nothing is counted. Raises as `who` does."""
+        return await self._found(headers.get("authorization"), headers, peer)
 
     async def _found(self, given: str | None, headers: Headers, peer: str | None) -> Principal:
         scheme, _, token = (given or "").partition(" ")
@@ -135,10 +143,13 @@ class Entrance:
 
 
 def _from_here(headers: Headers) -> None:
-    """Without a key, only programs of this machine: a web page, or a name that was made to point here, is refused."""
+    """Without a key, only programs of this machine: a web page, a name that was made to point here, and what a proxy of this
+    machine forwards for somebody else are refused."""
     host, origin = headers.get("host", ""), headers.get("origin")
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name.strip("[]") not in LOOPBACK or (origin and urlsplit(origin).netloc != host):
+    foreign = bool(origin and urlsplit(origin).netloc != host) or headers.get("sec-fetch-site") in _OTHER_PAGES
+    forwarded = any(each in _FORWARDED or each.startswith("x-forwarded-") for each in headers)
+    if name.strip("[]") not in LOOPBACK or foreign or forwarded:
         raise NotAuthorized(
             "without keys only this machine may call; make one (secondreader keys create), or call 127.0.0.1 directly"
         )

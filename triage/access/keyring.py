@@ -19,16 +19,19 @@ class Keyring:
     def __init__(self, first: str | None = None) -> None:
         """`first`: SHA-256 of a key that is an admin's although no document knows it."""
         self._first = first
+        self._unread = False
         self._documents: Mapping[str, KeyDocument] = {}
         self._principals: dict[str, Principal] = {}
 
     @property
     def empty(self) -> bool:
-        """Whether nobody ever made a key: one that was revoked counts, so that the last revocation opens no door."""
-        return self._first is None and not self._documents
+        """Whether nobody ever made a key: one that was revoked counts, and one that cannot be read, so that neither the last
+        revocation nor a broken document opens a door."""
+        return self._first is None and not self._documents and not self._unread
 
-    def know(self, documents: Mapping[str, KeyDocument]) -> None:
-        """These are the keys, by prefix; every other is none any more."""
+    def know(self, documents: Mapping[str, KeyDocument], unread: bool = False) -> None:
+        """These are the keys, by prefix; every other is none any more. `unread`: there are some that nobody can read."""
+        self._unread = unread
         if documents == self._documents:
             return
         principals = {prefix: document.principal(prefix) for prefix, document in documents.items()}

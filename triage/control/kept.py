@@ -1,4 +1,5 @@
-"""The documents that are what their model says: parsed when they change, a broken one leaves the former in force."""
+"""The documents that are what their model says: parsed when they change, a broken one leaves the former in force, but a key's:
+a key of which nobody can say what it may do lets nobody in."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from model_store.errors import DocumentError, document_error
 from triage.control.kinds import KINDS, Place
 from triage.control.shelf import Text
+
+_UNTOLD = frozenset({"key", "access", "webhook"})
+"""Kinds into which somebody may put a secret or a name by mistake: /readyz tells strangers what is wrong, and no values."""
 
 
 class Entry(NamedTuple):
@@ -23,6 +27,10 @@ def parse(place: Place, content: bytes) -> BaseModel:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
+        if place.kind in _UNTOLD:
+            first = error.errors()[0]
+            where = str(first["loc"][0]) if first["loc"] else "(whole document)"
+            raise DocumentError(f"{told(place)}: {where}: {first['msg']}; mend it there") from None
         raise document_error(told(place), error) from None
 
 
@@ -38,7 +46,7 @@ class Kept:
         self._entries: dict[Place, Entry] = {}
         self._groups: dict[tuple[str, str | None], dict[str, Any]] = {}
         self.unreadable: frozenset[Place] = frozenset()
-        """Documents that are there and could never be read."""
+        """Documents that are there, cannot be read, and are not in force."""
 
     def of(self, kind: str, project: str | None) -> dict[str, Any]:
         return self._groups.get((kind, project), {})
@@ -59,7 +67,7 @@ class Kept:
                 entries[place] = Entry(parse(place, text.content), text.etag)
             except DocumentError as error:
                 problems[KINDS[place.kind].path(place.project, place.name).removesuffix(".json")] = str(error)
-                if known is not None:
+                if known is not None and place.kind != "key":  # the change may have been its revocation
                     entries[place] = known
                 else:
                     unreadable.add(place)

@@ -116,6 +116,10 @@ class Control:
         """The one document of a kind that the service has one of; None without it."""
         return self.of(kind).get("")
 
+    def unread(self, kind: str) -> bool:
+        """Whether there is a document of a kind that cannot be read and is not in force."""
+        return any(place.kind == kind for place in self._kept.unreadable)
+
     def entry(self, kind: str, project: str | None, name: str = "") -> Entry | None:
         """A document in force and its etag, of any kind but sites."""
         return self._kept.get(Place(kind, project, name))

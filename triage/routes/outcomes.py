@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import Gauge
 from starlette.types import Receive, Scope, Send
 
-from triage.errors import BadRequest, Busy, NotFound
+from triage.errors import BadRequest, Busy, NotFound, TriageError
 from triage.outcomes.hub import Hub
 from triage.outcomes.listening import Asked, Listening, Wanted
 from triage.outcomes.position import Position
@@ -26,17 +26,20 @@ NOW = "now"
 
 
 class EventStream(Response):
-    """Frames as they come. Ends with the listener, whatever it was doing."""
+    """Frames as they come. Ends with the listener, whatever it was doing, and as soon as it may listen no longer."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[bytes], first: bytes, hub: Hub, gauge: Gauge) -> None:
+    def __init__(
+        self, frames: AsyncGenerator[bytes], first: bytes, hub: Hub, gauge: Gauge, may: Callable[[], Awaitable[bool]]
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._frames = frames
         self._first = first
         self._hub = hub
         self._gauge = gauge
+        self._may = may
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left = asyncio.create_task(_left(receive))
@@ -56,7 +59,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with aclosing(self._frames) as frames:
             body = self._first
-            while body:
+            while body and await self._may():
                 async with asyncio.timeout(STALLED_S):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 body = await anext(frames, b"")
@@ -114,7 +117,16 @@ async def outcomes(
     )
     listening = Listening(parts.hub, asked, parts.settings.retention_s)
     frames = listening.frames()
-    return EventStream(frames, await anext(frames), parts.hub, parts.metrics.listeners)
+
+    async def may() -> bool:
+        """Whether the listener is let in as it was: a key that is revoked, or a grant that is taken back, hears no more."""
+        try:
+            now = await parts.entrance.again(request.headers, request.client.host if request.client else None)
+        except TriageError:
+            return False
+        return now.sites("outcomes", of) == permitted
+
+    return EventStream(frames, await anext(frames), parts.hub, parts.metrics.listeners, may)
 
 
 async def _known(parts: Parts, queue: str) -> None:
