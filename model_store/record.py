@@ -194,6 +194,9 @@ class VerdictRecord(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", ta
     """In a recall: the labels that the model had answered."""
     adjudicated: bool = False
     """By an adjudicator, whose answer is final."""
+    relied_on: int = 0
+    """Of an amendment that came when others relied on the answer already: the revision that they relied on. That one goes on
+    being evidence; 0 where it is none."""
     shows: str = ""
     """Where another person is to read the image: what is shown beside it, JSON of reasons and suggestions; empty when
     nothing is."""
@@ -299,8 +302,10 @@ def arrow_schema(table: str) -> Any:
         ]),
         "revision": pa.int32(), "size": pa.int64(), "width": pa.int32(), "height": pa.int32(),
         "audit_u": pa.float64(), "audit_probability": pa.float64(),
-        "blind": pa.bool_(), "reading": pa.int32(), "second_reader": pa.bool_(), "corrects": pa.bool_(),
-        "gold": pa.bool_(), "tell": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(), "bonus_s": pa.float64(), "agreed": pa.map_(text, text),
+        "blind": pa.bool_(), "reading": pa.int32(), "relied_on": pa.int32(),
+        "second_reader": pa.bool_(), "corrects": pa.bool_(),
+        "gold": pa.bool_(), "tell": pa.bool_(), "agreement": pa.bool_(), "adjudicated": pa.bool_(), "hold_s": pa.float64(),
+        "bonus_s": pa.float64(), "agreed": pa.map_(text, text),
         "earlier": pa.list_(pa.struct([
             ("verdict", text), ("reviewer", text), ("outcome", text), ("answers", pa.map_(text, text)), ("note", text),
             ("new_label", text),

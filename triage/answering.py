@@ -224,8 +224,9 @@ class Answering:
         if not late:
             return unseen, None
         no_evidence = replace(item, drawn=(), doubts=())
+        relied_on = stands.relied_on or (stands.revision if stands.drawn else 0)
         seen = self._graded(judged(bare, no_evidence, labels, stands.second_reader, terms))
-        return unseen, msgspec.structs.replace(seen, corrects=True)
+        return unseen, msgspec.structs.replace(seen, corrects=True, relied_on=relied_on)
 
     def _repeated(
         self, stands: VerdictRecord, revision: int, said: Said, reviewer: str, labels: LabelSchema

@@ -18,6 +18,7 @@ from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.test_desk import verdicts
 from triage.answering import Said
 from triage.errors import Conflict, Forbidden, IndexAway, JournalBroken, NotFound
+from triage.index.audits import Class, RedisAudits
 from triage.index.verdicts import RedisVerdicts
 from triage.reviewing.verdict_id import VerdictId
 
@@ -252,3 +253,37 @@ async def test_a_person_s_final_outranks_the_model_s_that_came_at_the_same_time(
 
 def _long_ago(record: Record) -> Record:
     return msgspec.structs.replace(record, at=1, hold_s=1.0) if isinstance(record, VerdictRecord) else record
+
+
+@pytest.mark.parametrize("order", [0, 1, -1], ids=["replayed", "one by one", "backwards"])
+@pytest.mark.parametrize("unseen", ["", "blue"], ids=["as first said", "taken back unseen"])
+async def test_what_others_relied_on_stays_evidence_when_an_adjudicator_amends_it_and_the_index_is_lost(
+    gateway: Wired, redis: Redis, order: int, unseen: str
+) -> None:
+    """Else the draw would be read by nobody, and count as an error when it is overdue."""
+    declare(gateway, suspended=["red"])
+    sent = await gateway.predict("red")
+    first = await say(gateway, "ada", "green")
+    if unseen:
+        first = await amend(gateway, first, unseen)
+    hold_over(redis, sent["id"])
+    await gateway.answering.step()
+    lived = await drawn(gateway)
+    assert lived == (("red",), None)
+    amended = await amend(gateway, first, "red", "carol", adjudicates=True)
+    amended = await amend(gateway, amended, "other", "carol", adjudicates=True)
+    assert (amended.drawn, amended.relied_on) == ((), first.revision)
+    redis.flushall()
+    if not order:
+        await gateway.recorder.step()
+    for record in gateway.journaled()[::order] if order else ():
+        await gateway.index.apply(_long_ago(record))
+    assert await drawn(gateway) == lived
+    assert (await take(gateway, "ben")).item.reading == 2
+
+
+async def drawn(gateway: Wired) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """What the two readings of the one draw there is doubt."""
+    (draw,) = await RedisAudits(gateway.reviews).line(QUEUE, Class("default", "red"), 9, 0)
+    first, second = draw.readings
+    return first and first.doubts, second and second.doubts

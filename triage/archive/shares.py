@@ -16,7 +16,7 @@ from triage.archive.history import History, Part
 from triage.control.catalog import Catalog
 from triage.index.ended import Ended
 from triage.index.fold import Index
-from triage.index.replaying import Replay
+from triage.index.replaying import Editions, Replay
 from triage.index.reviews import RedisReviews
 from triage.journal.reading import Damage, Told
 from triage.ports import Position
@@ -37,7 +37,7 @@ class Share:
     folder: Path
     part: Part
     ended: Path
-    amended: dict[str, int]
+    amended: dict[str, Editions]
     now: int
 
 

@@ -49,6 +49,7 @@ class Index:
         if isinstance(record, VerdictRecord):
             if await self.people.close(record, leave=True):
                 await self.people.go(record)
+            await self.people.relied_on(record)
             return
         await self._close(record, told)
         await self._open(record, told)
@@ -80,6 +81,7 @@ class Index:
         """The part of a record that asks somebody, or that nobody is asked about."""
         if isinstance(record, VerdictRecord):
             await self.people.go_if_due(record)
+            await self.people.relied_on(record)
             return
         await self._audits.apply(record)
         if isinstance(record, TruthRecord):

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from model_store.record import EventRecord, PredictionRecord, Record, TruthRecord, VerdictRecord
 from triage.index.audit_fold import RECALLED
@@ -32,11 +32,18 @@ _old: ContextVar[bool] = ContextVar("old", default=False)
 """Whether the record that is applied is older than the index keeps."""
 
 
+class Editions(NamedTuple):
+    """Of a verdict: the revision that stands, and the one that others relied on before it was amended."""
+
+    newest: int
+    relied_on: int
+
+
 class Replay:
     """One replay. `now` is microseconds since the epoch. Methods raise IndexAway."""
 
     def __init__(
-        self, index: Index, reviews: RedisReviews, ended: Ended, now: int, amended: dict[str, int] | None = None
+        self, index: Index, reviews: RedisReviews, ended: Ended, now: int, amended: dict[str, Editions] | None = None
     ) -> None:
         """`amended`: of another process that skimmed, with what it found `ended`."""
         self._ended = ended
@@ -51,8 +58,8 @@ class Replay:
         )
         self._index.people.verdicts = _Verdicts(replayed, keep_s)
         self._index._audits._audits = _Audits(replayed)
-        self.amended: dict[str, int] = amended or {}
-        """Verdict -> its newest revision, of those that were amended."""
+        self.amended: dict[str, Editions] = amended or {}
+        """Verdict -> what of it matters, of those that were amended."""
 
     async def skim(self, records: Iterable[Record]) -> None:
         """The first reading: everything but first revisions of predictions, which may be among it."""
@@ -60,7 +67,9 @@ class Replay:
             for record in batch:
                 self._ended.note(record)
                 if isinstance(record, VerdictRecord) and record.revision > 1:
-                    self.amended[record.id] = max(record.revision, self.amended.get(record.id, 0))
+                    self.amended[record.id] = max(
+                        Editions(record.revision, record.relied_on), self.amended.get(record.id, Editions(0, 0))
+                    )
             await self._apply((each for each in batch if not self._is_old(each) or _of_dead(each)), self._close)
 
     async def read(self, records: Iterable[Record]) -> int:
@@ -119,9 +128,9 @@ class Replay:
             waits = record.route == "review" and (record.queue or "", record.id) not in self._ended
             return waits or bool(record.drawn or record.policy.case)
         if isinstance(record, VerdictRecord):
-            newest = self.amended.get(record.id, record.revision) == record.revision
+            matters = record.revision in self.amended.get(record.id, Editions(record.revision, 0))
             waits = any((queue, item.id) not in self._ended for queue, item in following(record))
-            return newest and (waits or bool(record.drawn))
+            return matters and (waits or bool(record.drawn))
         if isinstance(record, EventRecord):
             return record.name == RECALLED
         return not isinstance(record, TruthRecord)

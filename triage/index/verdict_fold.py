@@ -49,15 +49,25 @@ class VerdictIndex:
             await self._disguises.answered(verdict.queue, verdict.gold_id, verdict.reviewer)
             await self.verdicts.told(verdict, b"")
             return
-        await self._audits.apply(verdict)
-        for queue, item in following(verdict):
-            await self._reviews.enqueue(queue, item, place(item))
+        await self._watch(verdict)
         kind, final = told(verdict)
         published = self.verdicts.told(verdict, outcome(kind, verdict, final) if kind else b"")
         if final:  # in one write and in this order: whoever hears of it finds it
             await asyncio.gather(self._finish(verdict, msgspec.json.encode(final)), published)
         else:
             await published
+
+    async def relied_on(self, verdict: VerdictRecord) -> None:
+        """An edition that others relied on before it was amended goes on being evidence, though another one stands."""
+        stands = await self.verdicts.find(verdict.queue, verdict.item or verdict.prediction) if verdict.drawn else None
+        if stands is not None and (stands.id, stands.relied_on) == (verdict.id, verdict.revision):
+            await self._watch(verdict)
+
+    async def _watch(self, verdict: VerdictRecord) -> None:
+        """What a reading is evidence of, and whom it asks to read the image, too."""
+        await self._audits.apply(verdict)
+        for queue, item in following(verdict):
+            await self._reviews.enqueue(queue, item, place(item))
 
     async def _finish(self, verdict: VerdictRecord, final: bytes) -> None:
         await self._reviews.finish(
