@@ -113,7 +113,8 @@ class Demo:
     def review(self, gateway: Gateway, sent: list[tuple[LabelledImage, dict[str, Any]]]) -> dict[str, Any]:
         """Answers with the truth, as people would: what is read blind, which comes first, then a few items that wait for an
         answer, and sees those become final. What the first reader's word does not confirm a second one reads."""
-        reviewed, readings = 0, Counter[str]()
+        answered, readings = list[str](), Counter[str]()
+        finals: list[dict[str, Any]] = []
         words = f"Reading the audits, and {REVIEWED} images of the queue"
         with self.stage("review", words), Client(gateway.url) as client:
             for reviewer, wanted in ((REVIEWER, REVIEWED), (SECOND, 0)):
@@ -127,7 +128,9 @@ class Demo:
                         readings[reviewer] += 1
                     else:
                         wanted -= 1
-                        reviewed += client.prediction(item.item, wait_s=5)["final"]["by"] == "people"
+                        answered.append(item.item)
+                # Answers may be taken back for some seconds; then callers hear of them, and second readers are asked.
+                finals = [client.prediction(each, wait_s=30)["final"] for each in answered]
         records = self._records()
         audits = {
             "drawn": sum(bool(each.drawn) for each in records if isinstance(each, PredictionRecord)),
@@ -135,7 +138,7 @@ class Demo:
             "read_again": readings[SECOND],
             "corrected": sum(each.corrects for each in records if isinstance(each, VerdictRecord)),
         }
-        return {"reviewed": reviewed, "audits": audits}
+        return {"reviewed": sum(final["by"] == "people" for final in finals), "audits": audits}
 
     def _records(self) -> list[Record]:
         return [record for node in nodes(self.data / "journal") for _, record in read(node)]
