@@ -32,10 +32,12 @@ from triage.archive.purge import SETTLED_S, Purging
 from triage.archive.recover import recover
 from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
-from triage.ids import derived_id, now_us
+from triage.ids import derived_id, now_us, reading_id
 from triage.index.audit_fold import RECALLED
 from triage.journal.reading import Damage, read, segments, verify
 from triage.metrics import Metrics
+from triage.outcomes.ledger import Ledger, Letter, Name
+from triage.reviewing.item import Item
 from triage.settings import Settings
 from triage.store.documents import LocalDocuments
 from triage.store.objects import Objects
@@ -72,7 +74,9 @@ class House:
 
     def purging(self, serving: bool = True) -> Purging:
         reviews = self.gateway.reviews if serving else None
-        return Purging(self.log, self.journal, self.blobs, reviews, lambda project: self.held, lambda: self.now)
+        return Purging(
+            self.log, self.journal, self.blobs, reviews, lambda project: self.held, lambda: self.now, lambda project: ["ward"]
+        )  # fmt: skip
 
     def tombstone(self, **what: Any) -> Tombstone:
         return Tombstone(id=derived_id(str(what)), project="default", at=round(1e6 * self.now), **what)
@@ -142,6 +146,43 @@ async def test_an_image_and_all_that_was_said_of_it_are_gone(house: House, redis
         "000001",
         "000002",
     ]
+
+
+async def test_later_readings_the_case_and_undelivered_letters_are_gone_too(house: House) -> None:
+    gone, kept = predictions(house)[:2]
+    reviews, cases, ward = house.gateway.reviews, house.gateway.cases, Name("default", "ward")
+    ids = [
+        reading_id(gone.id, purpose, number)
+        for purpose, number in (("review", 9), ("review adjudicated", 10), ("recall adjudicated", 2), ("case", 4))
+    ]
+    for name in ids:
+        item = Item(name, "default", "default", gone.case, gone.sha256, gone.received_at, (), prediction=gone.id)
+        await reviews.enqueue(QUEUE, item, 1.0)
+    for each in (gone, msgspec.structs.replace(kept, case=gone.case), kept):
+        await cases.joined(each)
+    ledger = Ledger(reviews)
+    (fence,) = await ledger.acquire([ward], "holder")
+    for each in (gone, kept):
+        body = msgspec.json.encode({"type": "final", "prediction": each.id, "case": each.case})
+        await ledger.bury(ward, fence, Letter("", body, f"msg_{each.id}"))
+    await house.purge(predictions=(gone.id,))
+    assert [await reviews.item_state(QUEUE, name) for name in ids] == ["withdrawn"] * 4
+    assert gone.case is not None
+    shared = await cases.read("default", "default", gone.case)
+    assert shared is not None
+    assert [record.id for record in shared.images] == [kept.id]
+    assert [letter.message for letter in (await ledger.state(ward, 10))["letters"]] == [f"msg_{kept.id}"]
+
+
+async def test_a_case_of_which_nothing_is_left_is_unknown(house: House, redis: Redis) -> None:
+    gone = predictions(house)[0]
+    assert gone.case is not None
+    await house.gateway.cases.joined(gone)
+    assert redis.zcard(f"sr:{{{QUEUE}}}:open_cases") == 1
+    await house.purge(predictions=(gone.id,))
+    assert await house.gateway.cases.read("default", "default", gone.case) is None
+    assert redis.zcard(f"sr:{{{QUEUE}}}:open_cases") == 0
+    assert not [key for key in redis.keys("*") if gone.id.encode() in (redis.dump(key) or b"")]
 
 
 async def test_a_person_is_found_by_a_hash_and_comes_again_unharmed(house: House) -> None:

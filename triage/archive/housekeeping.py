@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def holds_of(documents: Documents, project: str) -> list[HoldDocument]:
     purged that it might hold."""
     names = sorted(documents.names(f"projects/{project}/holds/"))
     return [HoldDocument.model_validate_json(documents.read(name)[0]) for name in names]
+
+
+def webhooks_of(documents: Documents, project: str) -> list[str]:
+    """Names of the webhooks of a project."""
+    names = sorted(documents.names(f"projects/{project}/webhooks/"))
+    return [name.rpartition("/")[2].removesuffix(".json") for name in names]
 
 
 def retentions(documents: Documents) -> dict[tuple[str, str], RetentionDocument]:
@@ -112,4 +119,12 @@ def tell(log: Objects, tombstone: Tombstone, scratch: Path) -> None:
 
 
 def opened(log: Objects, journal: Any, blobs: Objects, documents: Documents, reviews: RedisReviews | None) -> Purging:
-    return Purging(log, journal, blobs, reviews, lambda project: holds_of(documents, project), time.time)
+    return Purging(
+        log,
+        journal,
+        blobs,
+        reviews,
+        lambda project: holds_of(documents, project),
+        time.time,
+        partial(webhooks_of, documents),
+    )

@@ -28,7 +28,7 @@ from triage.archive.tombstones import Hidden, Tombstone, prediction_of
 from triage.control.hold_document import HoldDocument
 from triage.errors import NotFound
 from triage.ids import derived_id
-from triage.index.forgetting import forget
+from triage.index.forgetting import forget, forget_letters
 from triage.index.reviews import RedisReviews
 from triage.journal.erasing import erase
 from triage.journal.reading import closed, nodes, read_segment, segments
@@ -55,11 +55,12 @@ class Purged:
 
 
 class Purging:
-    """Of one log, the journals that are seen from here, and the images. `reviews`: None where nobody serves."""
+    """Of one log, the journals that are seen from here, and the images. `reviews`: None where nobody serves; `webhooks`:
+    project -> their names."""
 
     def __init__(
         self, log: Objects, journal_folder: Path, blobs: Objects, reviews: RedisReviews | None, holds: Holds,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, webhooks: Callable[[str], list[str]] = lambda project: [],
     ) -> None:  # fmt: skip
         self._log = log
         self._folder = journal_folder
@@ -67,6 +68,7 @@ class Purging:
         self._reviews = reviews
         self._holds = holds
         self._clock = clock
+        self._webhooks = webhooks
 
     def find(self, tombstone: Tombstone) -> tuple[list[PredictionRecord], list[PredictionRecord]]:
         """What a tombstone would purge, and what of it is held; first revisions, without vectors."""
@@ -129,7 +131,9 @@ class Purging:
                 await forget(self._reviews, queues, prediction)
         for record in self._predictions(tombstone):
             if record.id in ids:
-                await forget(self._reviews, queues, record.id)
+                await forget(self._reviews, queues, record.id, record)
+        webhooks = await asyncio.to_thread(self._webhooks, tombstone.project)
+        await forget_letters(self._reviews, tombstone.project, webhooks, ids.__contains__)
 
     def _take_out(self, table: str, project: str, ids: Seen, done: Purged) -> int:
         """Takes rows of one table out of the archive and of the closed segments here; how many."""

@@ -78,6 +78,10 @@ class RedisCases:
             )
         )  # fmt: skip
 
+    async def left(self, project: str, site: str, name: str, prediction: str) -> None:
+        """An image is purged: its case has it no longer, and is open no longer where it was the last that was not closed."""
+        await self._reviews.run(script("case_left", _keys(project, site, name), prediction, _name(site, name)))
+
     async def read(self, project: str, site: str, name: str) -> Case | None:
         """None: no image of it is known, or none any more."""
         members, _, closed, open_cases = _keys(project, site, name)
