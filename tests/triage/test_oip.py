@@ -98,6 +98,42 @@ def test_what_is_wrong_is_said(change: dict[str, Any], says: str) -> None:
         parse(json.dumps({"inputs": [tensor]}).encode(), None, 100)
 
 
+@pytest.mark.parametrize("where", ["data", "parameters", "shape", "inputs"])
+def test_a_json_that_would_become_many_times_its_size_is_refused_before_it_is_read(where: str) -> None:
+    image = {"name": "image", "datatype": "UINT8", "shape": [1, 2, 2, 3], "data": [0] * 12}
+    many = b"[%s0]" % (b"0," * 2**22)
+    tensor = {**image, where: "MANY"} if where in image else image
+    asked = {
+        "inputs": "MANY" if where == "inputs" else [tensor],
+        "parameters": {"a": "MANY"} if where == "parameters" else {},
+    }
+    body = json.dumps(asked).encode()
+    assert parse(json.dumps({"inputs": [image]}).encode(), None, LIMIT).images
+    with pytest.raises(TooLarge, match="more than 4,194,304 values; send tensors in binary"):
+        parse(body.replace(b'"MANY"', many), None, LIMIT)
+
+
+def test_elements_without_bytes_are_counted_while_they_are_read() -> None:
+    head = json.dumps(
+        {
+            "inputs": [
+                {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 40_000_000}}
+            ]
+        }
+    ).encode()
+    with pytest.raises(Invalid, match="a request has 1 to 64 images and this one 65"):
+        parse(head + bytes(40_000_000), str(len(head)), LIMIT)
+
+
+def test_images_in_a_large_json_are_taken() -> None:
+    body = {
+        "inputs": [
+            {"name": "image", "datatype": "BYTES", "shape": [2], "data": [base64.b64encode(bytes(LIMIT)).decode()] * 2}
+        ]
+    }
+    assert parse(json.dumps(body).encode(), None, LIMIT).images == [bytes(LIMIT)] * 2
+
+
 def test_lengths_that_lie() -> None:
     body, length = written(np.array([b"abc"], dtype=np.object_), "BYTES")
     for wrong in ("0", "-1", "x", str(len(body) + 1), "٣"):

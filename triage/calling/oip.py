@@ -24,6 +24,8 @@ from triage.errors import BadRequest, Invalid, TooLarge
 INPUT = "image"
 MOST_IMAGES = 64
 """In one request."""
+_SMALL, _MOST_VALUES = 2**20, 2**22
+"""A JSON of more bytes than the first may hold so many values at most: each becomes an object of many times its size."""
 Datatype = Literal["BYTES", "FP32"]
 
 
@@ -92,6 +94,8 @@ def parse(body: bytes, header_length: str | None, limit: int) -> Inference:
             raise BadRequest(
                 "Inference-Header-Content-Length does not fit the body; send the length of its JSON in bytes"
             )
+    if size > _SMALL and sum(body.count(mark, 0, size) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise TooLarge(f"the JSON has more than {_MOST_VALUES:,} values; send tensors in binary, or images as BYTES")
     try:
         asked = _decoder.decode(memoryview(body)[:size])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -184,8 +188,9 @@ def _bytes(given: _Input) -> memoryview:
 
 
 def _elements(binary: memoryview) -> list[bytes]:
-    found, at = [], 0
+    found, at = list[bytes](), 0
     while at < len(binary):
+        _check_count(len(found) + 1)  # four bytes make an element: there may be as many millions as one likes
         if at + 4 > len(binary):
             raise BadRequest("a BYTES tensor ends within a length; send each element with its length before it")
         (length,) = struct.unpack_from("<I", binary, at)

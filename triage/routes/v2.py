@@ -51,6 +51,8 @@ _BODY = {
 _LENGTH = "inference-header-content-length"
 _HEAD_BYTES = 2**20
 """Of JSON, beside the images."""
+_AT_HAND = 2**18
+"""Bytes of a request that is parsed at once, and not in a thread."""
 _AT_ONCE = 16
 """Images of one request that are read at the same time."""
 _OUTPUTS = {"id": "BYTES", "route": "BYTES", "decision": "BYTES", "labels": "BYTES", "probability": "FP32"}
@@ -121,7 +123,11 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
         with parts.calls.room.enter() as place:
             limit = MOST_IMAGES * parts.settings.max_body_bytes + _HEAD_BYTES
             body = await read_body(request, min(limit, parts.settings.max_bytes_in_flight), place)
-            asked = oip.parse(body, request.headers.get(_LENGTH), parts.settings.max_body_bytes)
+            said_length, most = request.headers.get(_LENGTH), parts.settings.max_body_bytes
+            if len(body) < _AT_HAND:
+                asked = oip.parse(body, said_length, most)
+            else:  # others are answered meanwhile
+                asked = await asyncio.to_thread(oip.parse, body, said_length, most)
             turns = min(len(asked.images), _AT_ONCE, parts.settings.max_in_flight)
             place.more(turns - 1)
             known = _about(parts, asked, site)
