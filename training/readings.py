@@ -5,7 +5,8 @@ one does not: a certificate takes no split vote for a proof. It is **open** unti
 open longer than `overdue` is wrong, and stays so if somebody reads it later: those that people put off may be the hard ones.
 Readings of a recall say nothing here, since what is recalled was not drawn. Nor do golds, an adjudicator's answer or what
 several readers agreed on: those decide about the image, and are asked because readers differed. Of an answer that was amended
-counts the newest edition from before anybody relied on it. Who left it to an adjudicator did not confirm.
+counts the newest edition from before anybody relied on it; later ones are evidence of nothing and name no drawn class. Who left
+it to an adjudicator did not confirm. Of two people who read as the same reader, because an index was lost, the earlier counts.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Log:
 def read(folder: Path, rules: Collection[str], sites: Collection[str]) -> Log:
     """What was drawn under the rules of these digests. `folder` is what `secondreader log export` wrote. Raises DataError.
 
-    `seen` counts the images of `sites` that were read by the model, met the use conditions and were not merely captured.
+    `seen` counts the images of `sites` that could have been drawn: they came as they are served, were read by the model, met
+    the use conditions and were not merely captured.
     """
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
@@ -72,11 +74,10 @@ def read(folder: Path, rules: Collection[str], sites: Collection[str]) -> Log:
             assert isinstance(verdict, VerdictRecord)
             verdicts.append(verdict)
     came: dict[str, list[int]] = {digest: [] for digest in rules}
-    columns = ["id", "rules", "received_at", "policy"]
+    columns = ["id", "rules", "received_at", "policy", "origin"]
     once: set[str] = set()
     for row in _rows(folder, "predictions", wanted & ds.field("site").isin(sorted(sites)), columns):
-        policy = row["policy"]
-        if policy["mode"] != "capture" and policy["available"] and not policy["out_of_scope"] and row["id"] not in once:
+        if _could_be_drawn(row) and row["id"] not in once:
             once.add(row["id"])
             came[row["rules"]].append(int(row["received_at"].timestamp() * 1e6))
     return Log(
@@ -84,6 +85,14 @@ def read(folder: Path, rules: Collection[str], sites: Collection[str]) -> Log:
         tuple(verdicts),
         {digest: np.sort(np.array(times, np.int64)) for digest, times in came.items()},
     )
+
+
+def _could_be_drawn(row: Mapping[str, Any]) -> bool:
+    """Whether an image could have been evidence, as the service has it. What a row's version did not know is null."""
+    policy = row["policy"]
+    if policy["mode"] == "capture" or policy["case"] == "open" or policy["control_stale"] or policy["out_of_scope"]:
+        return False
+    return bool(policy["available"]) and row["origin"] != "backfill"
 
 
 def _rows(folder: Path, table: str, wanted: Any, columns: list[str] | None = None) -> Iterable[dict[str, Any]]:
@@ -111,11 +120,13 @@ def readings(
     overdue: int = OVERDUE_DAYS * _DAY,
 ) -> list[Reading]:
     """What was drawn for a class, in the order of arrival. Pure. now and overdue are microseconds."""
-    said: dict[str, dict[int, VerdictRecord]] = {}
+    stands: dict[str, VerdictRecord] = {}
     for verdict in verdicts:
-        by_reading = said.setdefault(verdict.prediction, {})
-        if _evidence(verdict) and verdict.revision >= by_reading.get(verdict.reading, verdict).revision:
-            by_reading[verdict.reading] = verdict
+        if _evidence(verdict) and verdict.revision >= stands.get(verdict.id, verdict).revision:
+            stands[verdict.id] = verdict
+    said: dict[str, dict[int, VerdictRecord]] = {}
+    for verdict in sorted(stands.values(), key=lambda each: (each.at, each.id)):
+        said.setdefault(verdict.prediction, {}).setdefault(verdict.reading, verdict)
     found = []
     for record in sorted(drawn, key=_arrival):
         if label in record.drawn:
@@ -127,8 +138,6 @@ def readings(
 
 
 def _evidence(verdict: VerdictRecord) -> bool:
-    if verdict.amends and verdict.corrects:  # callers knew the answer by then
-        return False
     return verdict.purpose != "recall" and bool(verdict.drawn) and not verdict.gold
 
 

@@ -35,7 +35,7 @@ from training.errors import DataError
 from training.evaluate import evaluate
 from training.gathered import Evidence
 from training.images import UNKNOWN, from_bytes
-from training.readings import OVERDUE_DAYS, Reading, readings
+from training.readings import OVERDUE_DAYS, Reading, read, readings
 from training.score import Scores, score
 from training.taken import take
 
@@ -113,7 +113,7 @@ def test_a_revised_answer_replaces_the_first_and_another_class_is_not_evidence()
         {"gold": True, "purpose": "gold"},
         {"adjudicated": True, "drawn": (), "reading": 2},
         {"drawn": (), "reading": 3, "agreed": {"red": "absent"}, "agreed_outcome": "labels"},
-        {"revision": 2, "amends": "v", "corrects": True},
+        {"revision": 2, "amends": "v", "corrects": True, "drawn": ()},
     ],
 )
 def test_what_decides_about_the_image_is_no_evidence_about_the_model(other: dict[str, Any]) -> None:
@@ -130,6 +130,41 @@ def test_an_answer_that_was_taken_back_unseen_never_counted() -> None:
     amended = verdict(record, True, revision=2, amends=first.id)
     for said in ([first, amended], [amended, first]):
         assert [each.right for each in readings([record], said, "red", 9)] == [True]
+
+
+def test_a_confirmation_that_was_taken_back_unseen_proves_nothing() -> None:
+    """Where one reader is enough, the doubt that takes its place corrects the model, too."""
+    record = prediction(0)
+    first = verdict(record, True, second_reader=False)
+    amended = verdict(
+        record, False, revision=2, amends=first.id, corrects=True, doubts=("red",), second_reader=False, at=3
+    )
+    for said in ([first, amended], [amended, first]):
+        assert [each.right for each in readings([record], said, "red", 9)] == [False]
+
+
+def test_of_two_who_read_as_the_same_reader_the_earlier_counts_as_for_the_monitor() -> None:
+    """A lost index had asked a second person."""
+    record = prediction(0)
+    said = [verdict(record, False, id="b", at=2), verdict(record, True, id="a", at=3)]
+    for order in (said, said[::-1]):
+        assert [each.right for each in readings([record], order, "red", 9)] == [False]
+
+
+def test_images_of_which_nothing_could_be_drawn_are_not_counted_among_those_that_came(tmp_path: Path) -> None:
+    mine: dict[str, Any] = {"rules": "r", "drawn": ()}
+    live = PolicySnapshot(mode="live")
+    records = [
+        prediction(0, rules="r"),
+        prediction(1, **mine),
+        prediction(2, **mine, origin="backfill"),
+        prediction(3, **mine, policy=PolicySnapshot(mode="live", control_stale=True)),
+        prediction(4, **mine, policy=PolicySnapshot(mode="live", case="open")),
+        prediction(5, **mine, policy=PolicySnapshot(mode="live", case="open")),
+        prediction(5, **mine, policy=PolicySnapshot(mode="live", case="together"), revision=2),
+        prediction(5, **mine, policy=live, revision=3),
+    ]
+    assert read(write_log(tmp_path, records, []), {"r"}, {"default"}).seen["r"].tolist() == [0, 1, 5]
 
 
 def test_who_leaves_it_to_an_adjudicator_does_not_confirm() -> None:
