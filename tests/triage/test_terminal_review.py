@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from model_store.labels import Group, Label, LabelSchema
 from tests.triage.serving import KEY, Served
 from triage.client import LeasedItem
+from triage.commands.options import plain
 from triage.commands.review import _said, review
 
 STUDY = LabelSchema(
@@ -54,6 +56,27 @@ def test_what_waits_is_read_at_the_terminal(served: Served, tmp_path: Path) -> N
     finals = [served.http.get(f"/v1/predictions/{each}").json()["final"] for each in sent]
     assert [(each["labels"], each["outcome"]) for each in finals] == [(["blue"], "labels"), ([], "none_of_these")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_strangers_wrote_commands_no_terminal(served: Served, tmp_path: Path) -> None:
+    """A caller's name of a case is neither markup, which would end the program, nor an escape sequence."""
+    queue = served.project("stranger")
+    for salt in range(2):
+        served.predict("blue", salt, project="stranger", case="\x1b]0;mine\x07[/bold] [link=https://evil.example]c1")
+    asked = ["--queue", queue, "--reviewer", "ada", "--case", "--folder", str(tmp_path), "--url", served.gateway.url]
+    ended = CliRunner().invoke(review, [*asked, "--key", KEY], input="q\n", color=True)
+    assert ended.exit_code == 0, ended.output
+    assert "[/bold] [link=https://evil.example]c1: 2 images" in ended.output
+    assert not {"\x07", "\x1b"} & set(ended.output.partition("mine")[0].partition("Case")[2])
+
+
+@pytest.mark.parametrize("text", ["[red]x[/red]", "[/x]", "a\x1b[2Jb", "\x9b2J", "a\\b", "[", "one\ntwo"])
+def test_plain_text_is_printed_as_it_is_but_for_controls(text: str) -> None:
+    console = Console(force_terminal=True, width=80, record=True)
+    with console.capture() as capture:
+        console.print(plain(text), highlight=False)
+    shown = capture.get().removesuffix("\n")
+    assert shown == "".join(" " if each == "\n" else each if each.isprintable() else "\ufffd" for each in text)
 
 
 def test_a_case_is_read_together_and_what_is_left_goes_back(served: Served, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from triage.commands.options import (
     config_option,
     data_option,
     json_option,
+    plain,
     settings_of,
 )
 
@@ -36,6 +37,6 @@ def doctor(
     else:
         table = Table("part", "", "")
         for each in findings:
-            table.add_row(each.part, "[green]ok[/green]" if each.ok else "[red]wrong[/red]", each.says)
+            table.add_row(each.part, "[green]ok[/green]" if each.ok else "[red]wrong[/red]", plain(each.says))
         Console().print(table)
     raise SystemExit(0 if all(each.ok for each in findings) else 1)

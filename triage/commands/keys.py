@@ -14,7 +14,7 @@ from rich.table import Table
 
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Role
-from triage.commands.options import config_option, data_option, json_option, key_option, settings_of
+from triage.commands.options import config_option, data_option, json_option, key_option, plain, settings_of
 from triage.errors import TriageError
 from triage.ports import Documents
 
@@ -85,8 +85,10 @@ def show(url: str | None, key: str | None, config: Path | None, data: Path | Non
     table = Table("key", "subject", "roles", "state", "created", "expires", "note")
     for each in found:
         expires = (each["expires_at"] or "")[:10]
-        about = (each["state"], each["created_at"][:10], expires, each["note"])
-        table.add_row(f"sr_{each['prefix']}_…", each["subject"], "\n".join(map(_granted, each["grants"])), *about)
+        about = (each["state"], each["created_at"][:10], expires, plain(each["note"]))
+        table.add_row(
+            f"sr_{each['prefix']}_…", plain(each["subject"]), "\n".join(map(_granted, each["grants"])), *about
+        )
     Console().print(table)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -118,6 +119,14 @@ def counting(what: str, quiet: bool) -> Iterator[Counting]:
         yield counted
     finally:
         counted.close()
+
+
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}") | dict.fromkeys(b"\t\n\r", " ")
+
+
+def plain(text: str) -> str:
+    """What strangers wrote, for a table or a line: neither markup nor commands to the terminal."""
+    return escape(text.translate(_CONTROLS))
 
 
 def print_counts(counts: dict[str, int], title: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from triage.commands.options import json_option, key_option, url_option
+from triage.commands.options import json_option, key_option, plain, url_option
 
 
 @click.command()
@@ -36,7 +36,7 @@ def people(project: str, days: float, url: str, key: str | None, as_json: bool) 
         bounds = "" if golds["interval"] is None else " ({:.2f} to {:.2f})".format(*golds["interval"])
         seconds = each["median_seconds"]
         table.add_row(
-            each["reviewer"], f"{each['answered']:,}", _share(golds) + bounds, _share(each["golds_planted"]),
+            plain(each["reviewer"]), f"{each['answered']:,}", _share(golds) + bounds, _share(each["golds_planted"]),
             _share(each["agrees"]), _share(each["accepts_right"]), _share(each["accepts_wrong"]),
             "" if seconds is None else f"{seconds:.1f}",
         )  # fmt: skip

@@ -17,6 +17,7 @@ from triage.client import Client, ServiceError
 from triage.commands.options import (
     json_option,
     key_option,
+    plain,
     progress,
     url_option,
 )
@@ -95,5 +96,5 @@ def _table(results: list[dict[str, Any]]) -> Table:
         answer = ", ".join(f"{label['name']} {label['probability']:.3f}" for label in result.get("labels", []))
         route = result.get("route", "refused" if "refused" in result else "not sent")
         why = result.get("refused") or result.get("not_sent") or ", ".join(result["reasons"])
-        table.add_row(result["file"], route, answer, why)
+        table.add_row(plain(result["file"]), route, plain(answer), plain(why))
     return table

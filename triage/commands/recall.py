@@ -14,6 +14,7 @@ from triage.commands.options import (
     config_option,
     data_option,
     json_option,
+    plain,
     settings_of,
     told_plainly,
 )
@@ -48,7 +49,7 @@ def recall(config: Path | None, data: Path | None, as_json: bool) -> None:
         table = Table("prediction", "case", "received", "answered", "became")
         for prediction in each["predictions"]:
             table.add_row(
-                prediction["prediction"], prediction["case"] or "", when(prediction["received_at"]),
+                prediction["prediction"], plain(prediction["case"] or ""), when(prediction["received_at"]),
                 ", ".join(prediction["labels"]), prediction["became"],
             )  # fmt: skip
         console.print(table)

@@ -13,6 +13,7 @@ from rich.console import Console
 from triage.client import Client, LeasedItem, LeaseLost
 from triage.commands.options import (
     key_option,
+    plain,
     reaching,
     url_option,
 )
@@ -44,7 +45,7 @@ def _read(client: Client, console: Console, folder: Path, items: Sequence[Leased
     """Asks about what was leased, one after another; False when the reviewer goes. All leases are kept meanwhile: somebody who
     thinks for long, or reads a large case, loses none."""
     if len(items) > 1:
-        console.print(f"\n[bold]Case {items[0].case}[/bold]: {len(items)} images")
+        console.print(f"\n[bold]Case {plain(items[0].case or '')}[/bold]: {len(items)} images")
     with contextlib.ExitStack() as held:
         for item in items:
             held.enter_context(client.holding(item))
@@ -54,7 +55,7 @@ def _read(client: Client, console: Console, folder: Path, items: Sequence[Leased
                     _give_back(client, items[number:])
                     return False
             except LeaseLost as error:
-                console.print(f"[yellow]not counted:[/yellow] {error}")
+                console.print(f"[yellow]not counted:[/yellow] {plain(str(error))}")
     return True
 
 
@@ -73,7 +74,7 @@ def _ask(client: Client, console: Console, folder: Path, item: LeasedItem) -> bo
         why = "read blind" if item.blind else f"asked because: {', '.join(item.reasons)}"
         console.print(f"\n[bold]{path}[/bold]  {why}")
         for each in item.earlier:
-            console.print(f"  said before: {_told(each)}")
+            console.print(f"  said before: {plain(_told(each))}")
         labels = {str(index): label for index, label in enumerate(item.labels, 1)}
         hints = {each["id"]: f" ({each['probability']:.2f})" for each in item.suggestions}
         console.print(
