@@ -19,6 +19,7 @@ from tests.services import Data
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.test_index import contents, story, verdict
 from tests.triage.test_journal import write
+from tests.triage.written import event
 from triage.archive.archiver import Archiver
 from triage.archive.past import ArchivedPast
 from triage.archive.recover import recover
@@ -292,3 +293,24 @@ async def test_damage_is_told_by_whichever_process_finds_it(
     told: list[Damage] = []
     counts = await recover(settings(gateway, valkey), told=told.append)
     assert (counts["records"], [each.path for each in told]) == (2, [path])
+
+
+async def test_what_is_written_between_the_two_readings_is_left_to_its_gateway(
+    gateway: Wired, redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second reading ends no item: a verdict that only it came by would be indexed by nobody."""
+    view = await gateway.predict("blue")
+    (sent,) = gateway.predictions()
+    redis.flushall()
+    skim = Replay.skim
+
+    async def then_somebody_answers(replay: Replay, records: Any) -> None:
+        await skim(replay, records)
+        await gateway.journal.append(verdict(sent))
+        await gateway.journal.append(event(1))
+
+    monkeypatch.setattr(Replay, "skim", then_somebody_answers)
+    await recover(settings(gateway, valkey))
+    monkeypatch.undo()
+    await gateway.recorder.step()
+    assert await gateway.reviews.item_state(QUEUE, view["id"]) == "resolved"

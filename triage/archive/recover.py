@@ -17,7 +17,7 @@ from triage.index.ended import Ended
 from triage.index.fold import Index
 from triage.index.replaying import Replay
 from triage.index.reviews import RedisReviews
-from triage.journal.reading import Damage, nodes, segments, to_the_log
+from triage.journal.reading import START, Damage, nodes, segments, to_the_log
 from triage.journal.segments import settle
 from triage.ports import Position
 from triage.settings import Settings
@@ -46,11 +46,13 @@ async def recover(
         index = Index(reviews, Catalog(settings.data), settings.suggestions, settings.retention_s)
         ended, now, ends = Ended(), now_us(), dict[str, Position]()
         replay = Replay(index, reviews, ended, now)
+        # What is written from here on the first reading may miss, and the second one ends no item: its gateway does.
+        skimmed = _sizes(parts)
         await replay.skim(record for history, part in parts for _, record in history.skim(part))
         if (count := processes(parts)) > 1:
-            total, ends = await read_shared(settings, parts, replay, ended, now, count, told, seen)
+            total, ends = await read_shared(settings, parts, replay, ended, now, count, told, seen, skimmed)
         else:
-            total = await replay.read(_read(parts, ends, seen))
+            total = await replay.read(_read(parts, ends, seen, skimmed))
         for node, end in ends.items():
             await _advance(reviews, node, end)
         stats = [await reviews.stats(queue) for queue in await reviews.queues()]
@@ -62,14 +64,29 @@ async def recover(
     }  # fmt: skip
 
 
-def _read(parts: list[tuple[History, Part]], ends: dict[str, Position], seen: Callable[[], None]) -> Iterator[Record]:
-    """Every record; `ends` becomes where each node's last one begins."""
+def _read(
+    parts: list[tuple[History, Part]], ends: dict[str, Position], seen: Callable[[], None], skimmed: dict[str, Position]
+) -> Iterator[Record]:
+    """Every record; `ends` becomes where each node's last one begins that was `skimmed`."""
     for history, part in parts:
         for position, record in history.read(part, without=("embedding",)):
-            if part.path is not None:
+            if part.path is not None and position < skimmed[part.node]:
                 ends[part.node] = position
             seen()
             yield record
+
+
+def _sizes(parts: list[tuple[History, Part]]) -> dict[str, Position]:
+    """How far each node has written its last segment that lies here."""
+    ends: dict[str, Position] = {}
+    for _, part in parts:
+        if part.path is not None:
+            try:
+                size = part.path.stat().st_size
+            except FileNotFoundError:  # archived and removed since we looked, and so none that is written
+                size = 0
+            ends[part.node] = max(Position(part.number, size), ends.get(part.node, START))
+    return ends
 
 
 async def _advance(reviews: RedisReviews, node: str, end: Position) -> None:

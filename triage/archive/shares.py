@@ -18,7 +18,7 @@ from triage.index.ended import Ended
 from triage.index.fold import Index
 from triage.index.replaying import Editions, Replay
 from triage.index.reviews import RedisReviews
-from triage.journal.reading import Damage, Told
+from triage.journal.reading import START, Damage, Told
 from triage.ports import Position
 from triage.settings import Settings
 from triage.store.places import open_objects
@@ -39,13 +39,15 @@ class Share:
     ended: Path
     amended: dict[str, Editions]
     now: int
+    skimmed: Position
+    """Of the part's node; what was written later the first reading may have missed."""
 
 
 @dataclass(frozen=True)
 class Read:
     records: int
     end: Position | None
-    """Where the last record of a segment that lies here begins."""
+    """Where the last record of a segment that lies here begins that was skimmed."""
     damage: tuple[Damage, ...]
 
 
@@ -58,14 +60,17 @@ def processes(parts: list[tuple[History, Part]]) -> int:
 
 async def read_shared(
     settings: Settings, parts: list[tuple[History, Part]], replay: Replay, ended: Ended, now: int, count: int,
-    told: Told, seen: Callable[[], None],
+    told: Told, seen: Callable[[], None], skimmed: dict[str, Position],
 ) -> tuple[int, dict[str, Position]]:  # fmt: skip
     """Records, and where each node's last one begins."""
     total, ends = 0, dict[str, Position]()
     with tempfile.TemporaryDirectory(prefix="secondreader-") as scratch:
         path = Path(scratch) / "ended"
         ended.save(path)
-        shares = [Share(settings, history.folder, part, path, replay.amended, now) for history, part in parts]
+        shares = [
+            Share(settings, history.folder, part, path, replay.amended, now, skimmed.get(part.node, START))
+            for history, part in parts
+        ]
         pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
         try:
             under_way = {pool.submit(read_share, share): share.part for share in shares}
@@ -104,7 +109,8 @@ async def _read_share(share: Share) -> Read:
 
         def records() -> Iterator[Record]:
             for position, record in history.read(share.part, without=("embedding",)):
-                last[:] = [position]
+                if position < share.skimmed:
+                    last[:] = [position]
                 yield record
 
         count = await replay.read(records())
