@@ -16,9 +16,10 @@ from redis import Redis
 
 import secondreader
 from embedded.stack import Valkey
-from model_store.record import EventRecord, PredictionRecord, Record, TruthRecord, VerdictRecord
+from model_store.record import EventRecord, PredictionRecord, Record, TruthRecord, VerdictRecord, encode
 from tests.triage.failing_objects import Died, Dying, content
 from tests.triage.gateway_parts import QUEUE, Wired
+from tests.triage.queue_items import expire
 from tests.triage.test_index import verdict
 from tests.triage.test_journal import write
 from tests.triage.written import event
@@ -34,6 +35,7 @@ from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
 from triage.ids import derived_id, now_us, reading_id
 from triage.index.audit_fold import RECALLED
+from triage.index.forgetting import forget
 from triage.journal.reading import Damage, read, segments, verify
 from triage.metrics import Metrics
 from triage.outcomes.ledger import Ledger, Letter, Name
@@ -439,3 +441,18 @@ async def test_a_gateway_goes_on_with_purges(house: House, valkey: Valkey, tmp_p
     await archiving.step()
     assert house.traces(gone.id) == []
     assert told.id in {each.id for each in tombstones.load(house.log)}
+
+
+async def test_an_answer_on_its_way_into_the_journal_is_left_to_the_next_turn(gateway: Wired, redis: Redis) -> None:
+    """What it says is taken from an item that is being answered, the sweep would find an answer without words."""
+    await gateway.predict("blue")
+    (sent,) = gateway.predictions()
+    (lease,) = await gateway.desk.lease(QUEUE, "ada", 1, None)
+    await gateway.reviews.answer(lease.token, encode(verdict(sent)))
+    await forget(gateway.reviews, [QUEUE], sent.id)
+    expire(redis, sent.id)  # its gateway died
+    await gateway.sweeping.step()
+    assert await gateway.reviews.item_state(QUEUE, sent.id) == "resolved"
+    await forget(gateway.reviews, [QUEUE], sent.id)
+    assert not redis.exists(f"sr:{{{QUEUE}}}:verdict:{sent.id}")
+    assert (await gateway.reviews.stats(QUEUE)).oldest_age_s == 0

@@ -45,7 +45,7 @@ async def forget(
     places = [(queue, item) for queue in queues for item in items]
     states = await reviews.run(*(("HGET", key(queue, f"item:{item}"), "s") for queue, item in places)) if places else []
     for (queue, item), state in zip(places, states, strict=True):
-        if state is not None:
+        if state not in (None, b"answering"):  # an answer on its way is in the journal when somebody looks again
             await reviews.finish(queue, item, "withdrawn", b"", b"", _SHORTLY_S)
             names = (f"{kind}:{item}" for kind in ("body", "retry", "verdict"))
             await reviews.run(
