@@ -1,5 +1,6 @@
-"""HTTP as uvicorn speaks it, but that its two plain-text refusals (no HTTP, too many connections) are problems, and a reply's
-head and body are one write."""
+"""HTTP as uvicorn speaks it, but that its two plain-text refusals (no HTTP, too many connections) are problems, a reply's head
+and body are one write, and heads and trailers have an end: the parser keeps what it has of one, whoever sends it, and copies it
+with every piece that comes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 
@@ -27,8 +28,15 @@ _FULL = _body(
 )
 
 
+HEAD_BYTES = 65_536
+"""Of a head, of trailers, of a chunk's extension: what makes neither a request nor a part of its body."""
+
+
 class Protocol(HttpToolsProtocol):
     """One connection. The bound is uvicorn's `limit_concurrency`."""
+
+    _unused = 0
+    """Bytes that came since there was a whole head, or something of a body, or its end."""
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any],
@@ -41,7 +49,26 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type]
 
+    def data_received(self, data: bytes) -> None:
+        self._unused += len(data)
+        super().data_received(data)
+        if self._unused > HEAD_BYTES and not self.transport.is_closing():
+            under_way: RequestResponseCycle | None = self.cycle
+            if under_way is None or under_way.response_complete:
+                self.send_400_response("head")
+            else:  # whoever is being answered has the wrong end of a body
+                self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        self._unused = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unused = 0
+        super().on_message_complete()
+
     def on_headers_complete(self) -> None:
+        self._unused = 0
         full = self._most is not None and max(len(self.connections), len(self.tasks)) >= self._most
         self.app = _refuse if full else self._taken
         super().on_headers_complete()
