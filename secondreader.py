@@ -22,7 +22,11 @@ COMMANDS = {
     "rules": ("model_store.commands", "rules", "Show, verify and sign rules, and trust who signs them."),
     "archive": ("handlers.commands", "archive", "From a bundle to what TorchServe loads."),
     "predict": ("triage.commands.predict", "predict", "Send images to a running service."),
-    "backfill": ("triage.commands.backfill", "backfill", "Send the images of a folder or bucket, in the service's own time."),
+    "backfill": (
+        "triage.commands.backfill",
+        "backfill",
+        "Send the images of a folder or bucket, in the service's own time.",
+    ),
     "review": ("triage.commands.review", "review", "Answer items in the terminal."),
     "people": ("triage.commands.people", "people", "How people read: golds, agreement, suggestions, seconds."),
     "explain": ("triage.commands.log", "explain", "Why an image was answered so."),

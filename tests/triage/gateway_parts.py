@@ -31,10 +31,10 @@ from triage.ports import Classifier
 from triage.recorder import Recorder
 from triage.returning import Returning
 from triage.shadowing import Shadowing
+from triage.slipping import Slipping
 from triage.store.audit_key import audit_key
 from triage.store.blobs import LocalBlobs
 from triage.store.documents import LocalDocuments
-from triage.slipping import Slipping
 from triage.sweeping import Sweeping
 
 QUEUE = "default.review"

@@ -31,7 +31,9 @@ def test_a_change_needs_what_was_read(served: Served) -> None:
     assert intended.detail["before"] == done.detail["before"] == changed.headers["etag"]
     assert done.detail["intention"] == intended.id
     assert (done.subject, done.actor) == (tag, intended.actor)
-    assert intended.detail["digest"].startswith(f"sha256:{tag.strip(chr(34))}"), "whoever finds only the intention can tell"
+    assert intended.detail["digest"].startswith(f"sha256:{tag.strip(chr(34))}"), (
+        "whoever finds only the intention can tell"
+    )
 
 
 def test_a_change_is_in_force_for_the_next_image(served: Served) -> None:

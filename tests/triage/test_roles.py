@@ -59,7 +59,8 @@ PLACED = {
         "GET /v1/queues/{queue}/dead", "POST /v1/queues/{queue}/dead/{item}/requeue",
     ],
     "people.manage": [
-        "GET /v1/projects/{project}/people/figures", "GET /v1/projects/{project}/people", "GET /v1/projects/{project}/people/{name}",
+        "GET /v1/projects/{project}/people/figures", "GET /v1/projects/{project}/people",
+        "GET /v1/projects/{project}/people/{name}",
         "PUT /v1/projects/{project}/people/{name}", "DELETE /v1/projects/{project}/people/{name}",
     ],
     "people.manage queues.manage": ["DELETE /v1/queues/{queue}/reviewers/{name}/leases"],

@@ -35,7 +35,12 @@ async def png_reply(parts: Parts, blob: str, spec: ImageSpec) -> Response:
 
 def problem(title: str, status: int, detail: str, kind: str, retry_after: int | None = None) -> Response:
     """An RFC 9457 problem; `detail` ends with what to do."""
-    body: dict[str, Any] = {"type": f"urn:secondreader:problem:{kind}", "title": title, "status": status, "detail": detail}
+    body: dict[str, Any] = {
+        "type": f"urn:secondreader:problem:{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
     if about := tracing.prediction.get():
         body["prediction_id"] = about
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
