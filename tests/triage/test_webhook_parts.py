@@ -72,7 +72,8 @@ def test_a_weak_or_broken_secret_is_refused_and_not_told(text: str) -> None:
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1"],
+     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1", "::127.0.0.1", "::ffff:0:127.0.0.1",
+     "64:ff9b:1::7f00:1", "fec0::1", "192.0.0.192"],
 )  # fmt: skip
 def test_private_addresses_are_known_in_every_guise(address: str) -> None:
     assert not is_public(address)

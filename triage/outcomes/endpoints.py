@@ -17,6 +17,11 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is the internet's (RFC 4291, section 2.4). What lies outside is local, or carries an IPv4 address in one of
+the ways that are out of use, or in a translator's own prefix (64:ff9b:1::/48, RFC 8215)."""
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
+"""For protocols (RFC 6890); some of it counts as global."""
 
 
 class EndpointRefused(OSError):
@@ -32,6 +37,10 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _UNICAST:
+            return False
+    elif ip in _PROTOCOLS:
+        return False
     return ip.is_global and not ip.is_multicast
 
 
