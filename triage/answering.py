@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 import msgspec
@@ -13,31 +12,20 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control.sites import Control
-from triage.errors import Conflict, Forbidden, IndexAway, Invalid, NotFound
+from triage.errors import Conflict, Forbidden, IndexAway, NotFound
 from triage.ids import now_us
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
 from triage.metrics import Metrics
 from triage.recorder import Recorder
+from triage.reviewing.amendments import Said, editions, says
 from triage.reviewing.following import shows
 from triage.reviewing.gold_document import GoldDocument
 from triage.reviewing.item import Held, Holding, Item, LeaseToken, name_of, project_of
 from triage.reviewing.queue_document import QueueDocument
 from triage.reviewing.verdict_id import VerdictId
-from triage.reviewing.verdicts import Terms, check_answers, decides, every_label, item_of, judged, terms_of
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Said:
-    """The words of an answer."""
-
-    outcome: Outcome = "labels"
-    answers: dict[str, Answer] | None = None
-    new_label: str | None = None
-    note: str = ""
+from triage.reviewing.verdicts import Terms, check_answers, decides, judged, terms_of
 
 
 class Answering:
@@ -180,7 +168,9 @@ class Answering:
             raise Forbidden(f"{reviewer} did not give this answer; ask its reviewer, or an adjudicator, to amend it")
         if stands.revision != revision:
             return self._repeated(stands, revision, said, reviewer, labels)
-        unseen, seen = self._editions(stands, said, reviewer, labels, principal)
+        unseen, seen = editions(
+            stands, said, reviewer, principal, now_us(), labels, self._terms(name.queue), self._graded
+        )
         what, other = await self._verdicts.amend(unseen, seen)
         if what == "gone":
             await self._unknown(name)
@@ -196,38 +186,6 @@ class Answering:
         await self._recorder.record(other)
         return other
 
-    def _editions(
-        self, stands: VerdictRecord, said: Said, reviewer: str, labels: LabelSchema, principal: str
-    ) -> tuple[VerdictRecord, VerdictRecord | None]:
-        """The amendment if nobody has seen what it takes the place of, and if somebody has; None where it is too late then.
-
-        Another person's amendment is an adjudication. What watches over the model cannot be amended once it is evidence; and so
-        that nobody can tell by trying what does, no blind reading can, and a gold where any other image can. Where another
-        reading followed, that one decides.
-        """
-        terms, other = self._terms(stands.queue), stands.reviewer != reviewer
-        if other and not decides(stands):
-            raise Forbidden("this reading watches over the model; only its reviewer can amend it")
-        item = replace(item_of(stands), revision=stands.revision + 1, adjudicates=stands.adjudicated or other)
-        bare = msgspec.structs.replace(
-            stands, outcome=said.outcome, answers=said.answers or {}, new_label=said.new_label, note=said.note,
-            at=now_us(), reviewer=reviewer, principal="" if principal == reviewer else principal, amends=stands.id,
-            step="final", escalate_to="", agreed=None, agreed_outcome=None, agreement=None,
-        )  # fmt: skip
-        unseen = self._graded(judged(bare, item, labels, stands.second_reader, terms))
-        if stands.corrects and (
-            decides(stands) or stands.gold
-        ):  # callers know an edition before the one that they do not
-            unseen = msgspec.structs.replace(unseen, corrects=True)
-        alone = stands.gold and terms.agreement.agree == 1
-        late = (decides(stands) or alone) and stands.step == "final" and (other or not stands.blind)
-        if not late:
-            return unseen, None
-        no_evidence = replace(item, drawn=(), doubts=())
-        relied_on = stands.relied_on or (stands.revision if stands.drawn else 0)
-        seen = self._graded(judged(bare, no_evidence, labels, stands.second_reader, terms))
-        return unseen, msgspec.structs.replace(seen, corrects=True, relied_on=relied_on)
-
     def _repeated(
         self, stands: VerdictRecord, revision: int, said: Said, reviewer: str, labels: LabelSchema
     ) -> VerdictRecord:
@@ -236,7 +194,7 @@ class Answering:
             stands.revision == revision + 1
             and stands.amends
             and stands.reviewer == reviewer
-            and _says(stands, said, labels)
+            and says(stands, said, labels)
         ):
             return stands
         raise Conflict(
@@ -274,18 +232,6 @@ def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> Verdic
 
 
 def _compared(first: VerdictRecord, said: Said, labels: LabelSchema) -> VerdictRecord:
-    if not _says(first, said, labels):
+    if not says(first, said, labels):
         raise Conflict("this lease was answered already, and otherwise; the first answer stands")
     return first
-
-
-def _says(first: VerdictRecord, said: Said, labels: LabelSchema) -> bool:
-    """Whether a verdict is in these words. Those of a blind reading stand for every label."""
-    answers = said.answers or {}
-    if first.blind and first.outcome == said.outcome == "labels":
-        try:
-            answers = every_label(labels, answers)
-        except Invalid:
-            return False
-    words = (said.outcome, answers, said.new_label, said.note)
-    return (first.outcome, first.answers, first.new_label, first.note) == words

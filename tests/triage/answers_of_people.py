@@ -9,7 +9,7 @@ from redis import Redis
 from model_store.record import Answer, VerdictRecord
 from tests.triage.gateway_parts import QUEUE, Wired
 from tests.triage.queue_items import key
-from triage.answering import Said
+from triage.reviewing.amendments import Said
 from triage.reviewing.item import Lease
 from triage.reviewing.verdict_id import VerdictId
 

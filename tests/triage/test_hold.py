@@ -16,10 +16,10 @@ from tests.triage.blind import declare, final
 from tests.triage.documents import write
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.test_desk import verdicts
-from triage.answering import Said
 from triage.errors import Conflict, Forbidden, IndexAway, JournalBroken, NotFound
 from triage.index.audits import Class, RedisAudits
 from triage.index.verdicts import RedisVerdicts
+from triage.reviewing.amendments import Said
 from triage.reviewing.verdict_id import VerdictId
 
 

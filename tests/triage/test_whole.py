@@ -9,10 +9,10 @@ from redis import Redis
 
 from embedded.stack import Valkey
 from tests.triage.gateway_parts import QUEUE, Wired, wired
-from triage.answering import Said
 from triage.errors import IndexAway
 from triage.index.reviews import RedisReviews
 from triage.index.whole import Whole
+from triage.reviewing.amendments import Said
 from triage.reviewing.verdict_id import VerdictId
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from model_store.record import VerdictRecord
-from triage.answering import Said
 from triage.answers import when
 from triage.errors import BadRequest
 from triage.parts import Parts
+from triage.reviewing.amendments import Said
 from triage.reviewing.item import project_of
 from triage.reviewing.verdict_id import VerdictId
 from triage.routes.doors import named, permits, who
