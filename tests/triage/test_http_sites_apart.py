@@ -117,6 +117,29 @@ def test_nobody_makes_a_gold_of_a_site_that_they_do_not_manage(apart: Apart) -> 
     )
 
 
+def test_dead_letters_are_shown_and_put_back_by_who_manages_their_site(apart: Apart) -> None:
+    manager = apart.all["manager"]
+    document = {"attempts": 1, "priority": 0, "routes": [{"reasons": ["none_fired"]}]}
+    there = apart.put(manager, f"{PROJECT}/queues/fatal", document)
+    assert there.status_code == 200, there.text
+    for salt, site in enumerate(("north", "south")):
+        apart.predict(site, 20 + salt)
+    path = "/v1/queues/default.fatal"
+    assert (
+        apart.ask(apart.all["reviewer"], "POST", f"{path}/leases", json={"count": 2, "seconds": 1}).status_code == 200
+    )
+
+    def dead(who: Holder) -> dict[str, str]:
+        return {each["site"]: each["item"] for each in apart.ask(who, "GET", f"{path}/dead").json()}
+
+    found = eventually(lambda: each if set(each := dead(manager)) == {"north", "south"} else None)
+    assert dead(apart.north["manager"]) == {"north": found["north"]}
+    problem(apart.ask(apart.north["manager"], "POST", f"{path}/dead/{found['south']}/requeue"), 403, "does not manage")
+    assert apart.ask(apart.north["manager"], "POST", f"{path}/dead/{found['north']}/requeue").status_code == 204
+    match = {"If-Match": there.headers["etag"]}
+    assert apart.ask(manager, "DELETE", f"{PROJECT}/queues/fatal", headers=match).status_code == 204
+
+
 def test_an_adjudicator_of_one_site_neither_takes_nor_amends_what_is_of_another(apart: Apart) -> None:
     manager, judge, reader = apart.all["manager"], apart.north["adjudicator"], apart.all["reviewer"]
     assert apart.put(manager, f"{PROJECT}/queues/judges", {}).status_code == 200

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from triage.answers import when
-from triage.errors import NotFound
+from triage.errors import Forbidden, NotFound
 from triage.parts import Parts
 from triage.reviewing.item import DeadLetter, project_of
 from triage.routes.doors import permits, who
@@ -38,7 +38,9 @@ async def queue(request: Request, queue: str) -> Response:
 async def dead(request: Request, queue: str, count: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
     """Dead letters: items whose lease expired too often without an answer, the latest first. Nobody is given them."""
     parts: Parts = request.app.state.parts
-    return json_reply([_letter(each) for each in await parts.sweeping.dead(queue, count)])
+    sites = _managed(request, queue)
+    letters = await parts.sweeping.dead(queue, count)
+    return json_reply([_letter(each) for each in letters if sites is None or each.item.site in sites])
 
 
 @router.post(
@@ -47,6 +49,12 @@ async def dead(request: Request, queue: str, count: Annotated[int, Query(ge=1, l
 async def requeue(request: Request, queue: str, item: str) -> Response:
     """Puts a dead letter back, at its old place and with all its attempts."""
     parts: Parts = request.app.state.parts
+    if (sites := _managed(request, queue)) is not None:
+        letters = await parts.reviews.dead(queue, 1, item)
+        if any(each.item.site not in sites for each in letters):
+            raise Forbidden(
+                f"{item} is of a site that {who(request).subject} does not manage; ask an admin for that site"
+            )
     await parts.sweeping.requeue(queue, item, who(request).subject)
     return Response(status_code=204)
 
@@ -59,6 +67,11 @@ async def leave(request: Request, queue: str, name: Reviewer) -> Response:
     """Returns what somebody has who went away. It costs the items no attempt."""
     parts: Parts = request.app.state.parts
     return json_reply({"returned": await parts.desk.leave(queue, name)})
+
+
+def _managed(request: Request, queue: str) -> frozenset[str] | None:
+    """The sites of whose dead letters somebody may know; None: of all."""
+    return who(request).sites("queues.manage", project_of(queue) or "")
 
 
 async def _queue(parts: Parts, name: str) -> dict[str, object]:
