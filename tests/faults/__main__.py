@@ -12,7 +12,7 @@ import json
 from tests.benchmarks.serving import environment
 from tests.faults.faults import FAULTS
 from tests.faults.run import QUICK, Size, run
-from tests.faults.table import RESULTS, kept
+from tests.faults.table import RESULTS, kept, rows_of, show
 
 
 def main() -> None:
@@ -22,9 +22,13 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help=f"put each row into {RESULTS}, in place of the one before")
     parser.add_argument("--only", default="", help="only faults with this in their name")
     parser.add_argument("--but", help="no faults with this in their name")
+    parser.add_argument("--missing", action="store_true", help="only faults without a row of this size")
     given = parser.parse_args()
     size = QUICK if given.quick else Size()
     chosen = [fault for fault in FAULTS if given.only in fault.name and not (given.but and given.but in fault.name)]
+    if given.missing:
+        there = rows_of(vars(size))
+        chosen = [fault for fault in chosen if fault.name not in there]
     bad = 0
     for number, fault in enumerate(chosen, 1):
         try:
@@ -42,6 +46,7 @@ def main() -> None:
             print("   ", line, flush=True)
         if given.save:
             RESULTS.write_text(json.dumps(kept(row, vars(size), environment()), indent=1) + "\n")
+            show()
     raise SystemExit(bad > 0)
 
 

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from model_store.record import PredictionRecord
 from tests.faults.fault import Act
 from tests.faults.proxy import State
 from tests.faults.world import World
+from triage.journal.segments import nodes, read
 
 _DIES_S = 45.0
 REPLACEMENT = "three"
@@ -66,12 +70,24 @@ async def machine_lost(world: World, seconds: float) -> None:
     world.kept.append(kept)
     world.to_redis.become("whole")
     await asyncio.sleep(seconds / 2)
+    assert await _thread(lambda: _only_there(kept, world.urls[1])), "the lost journal held nothing that Redis had not"
     command = [sys.executable, "-m", "secondreader", "recover", "--json", "--journal", str(kept), "--data", str(world.folder),
                "--redis-url", world.valkey.url]  # fmt: skip
     done = await _thread(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
     assert done.returncode == 0, done.stderr
     await _thread(world.models[0].start)
     await _thread(lambda: world.gateways[0].replace(REPLACEMENT))
+
+
+def _only_there(journal: Path, url: str) -> bool:
+    """Whether some prediction of this journal is not found at a gateway."""
+    records = [record for node in nodes(journal) for _, record in read(node)]
+    with httpx.Client(trust_env=False, timeout=30) as http:
+        return any(
+            http.get(f"{url}/v1/predictions/{record.id}").status_code == 404
+            for record in reversed(records)
+            if isinstance(record, PredictionRecord)
+        )
 
 
 async def redis_killed(world: World, seconds: float) -> None:

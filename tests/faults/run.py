@@ -30,7 +30,7 @@ class Size:
     callers: int = 64
     reviewers: int = 16
     think_s: float = 1.0
-    before_s: float = 3.0
+    before_s: float = 4.0
     fault_s: float = 5.0
     after_s: float = 4.0
 
@@ -99,7 +99,7 @@ async def _under_load(fault: Fault, made: World, size: Size) -> Outcome:
     async with Load(made.urls, ledger, size.callers, size.reviewers, size.think_s) as load:
         await asyncio.sleep(size.before_s)
         began = ledger.now()
-        before = {who: ledger.rate(min(1.0, began / 2), began, who) for who in WHO}
+        before = {who: ledger.rate(began / 2, began, who) for who in WHO}
         await fault.act(made, size.fault_s)
         healed = ledger.now()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,29 @@ from tests.faults.faults import FAULTS
 RESULTS = Path("docs/benchmarks/faults.json")
 PAGE = Path("docs/faults.md")
 HEAD = (
-    "| fault | callers saw | reviewers saw | served meanwhile, callers / reviewers | normal after | lost | doubled |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| fault | callers saw | reviewers saw | served meanwhile | slowest | normal after | lost | doubled |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )
 
 
 def kept(row: dict[str, Any], size: dict[str, Any], environment: dict[str, object]) -> dict[str, Any]:
     """What is to be written: this row in place of the fault's last one. Rows of another size, and of faults that are no more,
     are left out."""
+    rows = {**rows_of(size), row["fault"]: row}
+    return {"size": size, "faults": [rows[fault.name] for fault in FAULTS if fault.name in rows], **environment}
+
+
+def rows_of(size: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Fault -> its row, of those that were kept of this size."""
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    rows = {each["fault"]: each for each in before.get("faults", ())} if before.get("size") == size else {}
-    rows[row["fault"]] = row
-    return {
-        "size": size, "faults": [rows[fault.name] for fault in FAULTS if fault.name in rows], **environment
-    }  # fmt: skip
+    return {each["fault"]: each for each in before.get("faults", ())} if before.get("size") == size else {}
+
+
+def show() -> None:
+    """Puts what was kept in place of the page's table."""
+    rows = json.loads(RESULTS.read_text())["faults"]
+    page = re.sub(re.escape(HEAD) + r"(\|.*\n)*", lambda _: shown(rows), PAGE.read_text())
+    PAGE.write_text(page)
 
 
 def shown(rows: list[dict[str, Any]]) -> str:
@@ -33,11 +43,12 @@ def shown(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    share, after = row["served_meanwhile"], row["normal_after_s"].values()
+    share, slowest, after = row["served_meanwhile"], row["slowest_s"], row["normal_after_s"].values()
     normal = "never" if None in after else f"{max(after):g} s"
     return (
         f"| {row['fault']} | {_saw(row['callers_saw'])} | {_saw(row['reviewers_saw'])} "
-        f"| {share['callers']:.0%} / {share['reviewers']:.0%} | {normal} | {row['lost']} | {row['doubled']} |\n"
+        f"| {share['callers']:.0%} / {share['reviewers']:.0%} "
+        f"| {slowest['callers']:g} s / {slowest['reviewers']:g} s | {normal} | {row['lost']} | {row['doubled']} |\n"
     )
 
 
