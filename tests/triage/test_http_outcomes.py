@@ -91,6 +91,7 @@ def test_one_listener_too_many_is_asked_to_wait(tmp_path: Path, valkey: Valkey) 
         problem(http.get("/v1/outcomes"), 429, "another gateway")
 
 
+@pytest.mark.usefixtures("redis")  # what others left there is to be heard, too
 def test_listeners_end_in_good_order_when_the_gateway_drains(tmp_path: Path, valkey: Valkey) -> None:
     data = make_data(tmp_path / "data")
     with (
