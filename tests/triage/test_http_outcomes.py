@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from embedded.stack import Valkey
 from tests.services import eventually, make_data, raw, running_gateway
 from tests.triage.serving import KEY, Served, problem
