@@ -20,7 +20,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 class LocalBlobs:
     """A folder. A put is synced, file and name, before it returns."""
 
-    def __init__(self, folder: Path, threads: int = 4) -> None:
+    def __init__(self, folder: Path, threads: int = 6) -> None:
         self.folder = folder
         self._root = os.fspath(folder)
         self._serial = itertools.count()
