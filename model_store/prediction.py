@@ -108,5 +108,7 @@ def decode(data: bytes) -> Prediction:
 def check_scores(probability: npt.NDArray[np.float32], typicality: np.float32) -> None:
     """Raises ReplyError unless every probability lies in [0, 1] and typicality is finite: NaN must never
     fire."""
-    if not (np.all((probability >= 0) & (probability <= 1)) and np.isfinite(typicality)):
+    # What is NaN makes both ends NaN, of which every comparison is false. The arrays' own methods: a call each, and not three.
+    sane = not probability.size or (probability.min() >= 0 and probability.max() <= 1)
+    if not (sane and math.isfinite(typicality)):
         raise ReplyError("a score is NaN or outside [0, 1]; the graph is broken on this provider")

@@ -26,6 +26,15 @@ class Told:
     final: bytes | None
     """JSON; None while a person is to answer."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the view says all that a reviewer needs to know of the item."""
+        item = self.item
+        plain = Item(
+            item.id, item.project, item.site, item.case, item.sha256, item.received_at, item.reasons, item.suggestions
+        )
+        return item == plain
+
     def reply(self) -> bytes:
         """JSON of the whole prediction."""
         return b'%b,"final":%b}' % (self.view[:-1], self.final or b"null")

@@ -171,9 +171,7 @@ class Recorder:
         self._metrics.outbox.set(behind)
 
     async def _notice_loss(self) -> None:
-        epoch = await self._reviews.epoch(new_id())
-        identity = await self._reviews.identity()
-        stored = await self._reviews.checkpoint(self._node)
+        epoch, identity, stored = await self._reviews.standing(new_id(), self._node)
         # A server that restarted may have lost its last second, in which the checkpoint did not move.
         if self._identity not in (None, identity) or stored != self._checkpoint:
             self._set_behind(True)

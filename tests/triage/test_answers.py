@@ -14,6 +14,8 @@ from model_store.record import PolicySnapshot, PredictionRecord, Route, VerdictR
 from tests.bundles import make, rules, schema
 from tests.triage.written import MOMENT, answers, moments, text
 from triage import answers as view
+from triage.ids import new_id
+from triage.index import views
 from triage.schemas import Final, LeasedItem, PredictionBody, Suggestion
 
 LABELS = schema()
@@ -103,3 +105,13 @@ def test_moments_are_rfc_3339_and_exact(microseconds: int) -> None:
 
 def test_a_moment_reads_as_people_write_it() -> None:
     assert view.when(MOMENT) == "2026-01-01T00:00:00.000000Z"
+
+
+@given(predictions(), st.integers(0, 9), st.booleans())
+def test_an_item_that_its_view_tells_is_made_again_from_it(record: PredictionRecord, count: int, drawn: bool) -> None:
+    record = msgspec.structs.replace(record, id=new_id(), drawn=("red",) if drawn else ())
+    known = bool(record.heads)
+    told = view.told(record, LABELS if known else None, RULES if known else None, count)  # type: ignore[arg-type]
+    assert told.whole is not drawn
+    if told.whole:
+        assert views.item_of(views.Shown(told.view, None, told.item.blob, "")) == told.item

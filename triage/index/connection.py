@@ -42,10 +42,7 @@ class RedisIndex:
 
     async def identity(self) -> str:
         """Which index this is, `<epoch>/<run id>`: another one after a restart, and after everything was wiped."""
-        epoch, said = await self.run(("GET", "sr:epoch"), ("INFO", "server"))
-        found = (line.partition(":") for line in said.decode().splitlines())
-        run = next(value for name, _, value in found if name == "run_id")
-        return f"{epoch.decode() if epoch else ''}/{run}"
+        return _identity(*await self.run(("GET", "sr:epoch"), ("INFO", "server")))
 
     async def epoch(self, candidate: str) -> str:
         """The index's epoch, set to `candidate` when there is none: it changes when Redis was wiped."""
@@ -54,11 +51,17 @@ class RedisIndex:
 
     async def checkpoint(self, node: str) -> Position | None:
         """How far a node's journal is indexed; None when never."""
-        stored = (await self.run(("GET", f"sr:checkpoint:{node}")))[0]
-        if stored is None:
-            return None
-        segment, offset = stored.decode().split(":")
-        return Position(int(segment), int(offset))
+        return _position((await self.run(("GET", f"sr:checkpoint:{node}")))[0])
+
+    async def standing(self, candidate: str, node: str) -> tuple[str, str, Position | None]:
+        """`epoch`, `identity` and `checkpoint` of one moment."""
+        _, epoch, said, stored = await self.run(
+            ("SET", "sr:epoch", candidate, "NX"),
+            ("GET", "sr:epoch"),
+            ("INFO", "server"),
+            ("GET", f"sr:checkpoint:{node}"),
+        )
+        return epoch.decode(), _identity(epoch, said), _position(stored)
 
     async def set_checkpoint(self, node: str, position: Position) -> None:
         await self.run(("SET", f"sr:checkpoint:{node}", f"{position.segment}:{position.offset}"))
@@ -71,3 +74,16 @@ class RedisIndex:
 
 def _away(error: Exception) -> IndexAway:
     return IndexAway(f"Redis does not answer ({type(error).__name__}); predictions go on, try this again soon")
+
+
+def _identity(epoch: bytes | None, said: bytes) -> str:
+    found = (line.partition(":") for line in said.decode().splitlines())
+    run = next(value for name, _, value in found if name == "run_id")
+    return f"{epoch.decode() if epoch else ''}/{run}"
+
+
+def _position(stored: bytes | None) -> Position | None:
+    if stored is None:
+        return None
+    segment, offset = stored.decode().split(":")
+    return Position(int(segment), int(offset))

@@ -97,7 +97,8 @@ class Index:
             assert record.queue is not None
             retry = encode(record) if record.reasons == ("model_unavailable",) else None
             await self._reviews.enqueue(
-                record.queue, told.item, place(told.item, record.bonus_s), retry, told.view, record.revision, record.caller
+                record.queue, told.item, place(told.item, record.bonus_s), retry, told.view, record.revision, record.caller,
+                told.whole,
             )  # fmt: skip
             return
         if not _withdraws(record):

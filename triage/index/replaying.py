@@ -146,10 +146,10 @@ class _Replayed(RedisReviews):
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
-        caller: str = "",
+        caller: str = "", told: bool = False,
     ) -> None:  # fmt: skip
         if (queue, item.id) not in self._ended:
-            await super().enqueue(queue, item, score, retry, view, revision, caller)
+            await super().enqueue(queue, item, score, retry, view, revision, caller, told)
         elif view:
             await self.put_view(item.prediction, view, item.blob, None, self._retention_s, revision, caller)
 

@@ -49,11 +49,10 @@ class RedisReviews(RedisIndex):
 
     async def enqueue(
         self, queue: str, item: Item, score: float, retry: bytes | None = None, view: bytes = b"", revision: int = 1,
-        caller: str = "",
+        caller: str = "", told: bool = False,
     ) -> None:  # fmt: skip
         """Puts an item in the queue unless it is known already; and the view of a prediction that waits for it, if given,
-        where GET finds it."""
-        told = bool(view) and _tells(view, item)
+        where GET finds it. `told`: the view says all of the item, which then takes no room of its own."""
         await self.run(
             *([views.put(item.prediction, view, item.blob, revision, caller=caller)] if view else []),
             self._call(
@@ -307,13 +306,6 @@ class RedisReviews(RedisIndex):
 
     def _call(self, queue: str, name: str, *arguments: Any) -> Command:
         return script(name, [key(queue, "")], "" if self._clock is None else self._clock(), *arguments)
-
-
-def _tells(view: bytes, item: Item) -> bool:
-    """Whether a view says all that a reviewer needs to know of the item, which then needs no body."""
-    with contextlib.suppress(msgspec.DecodeError):
-        return views.item_of(Shown(view, None, item.blob, "")) == item
-    return False
 
 
 def _item(item: str, body: bytes, shown: Shown | None) -> Item | None:

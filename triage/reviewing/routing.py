@@ -72,7 +72,7 @@ def bonus_s(document: QueueDocument | None, reasons: Collection[str]) -> float:
 def routed(record: PredictionRecord, documents: Mapping[str, QueueDocument]) -> PredictionRecord:
     """The record with the queues that it comes to. One that was decided before stays where it is."""
     if record.route == "review":
-        name = name_of(record.queue) if record.queue else route(documents, asked(record))
+        name = name_of(record.queue) if record.queue else route(documents, asked(record)) if documents else REVIEW
         return msgspec.structs.replace(
             record, queue=record.queue or queue_of(record.project, name or REVIEW),
             bonus_s=bonus_s(documents.get(name or REVIEW), record.reasons) - (BEHIND_S if record.origin == "backfill" else 0),

@@ -44,6 +44,7 @@ from triage.settings import Settings
 
 ITEMS, REVIEWERS, SECONDS, WARM_UP_SECONDS, PAUSE_S = 1_000_000, 16, 10.0, 3.0, 0.1
 TARGET_LEASE_MS, TARGET_VERDICT_MS, TARGET_BYTES = 5.0, 15.0, 1024
+SETTLES_S = 120.0
 QUEUE = "default.review"
 _AT_ONCE = 512
 
@@ -135,6 +136,15 @@ async def _desk(data: Path, url: str, label: str, seconds: float) -> dict[str, f
     return {**took.told(seconds), "processor_ms": round(1e3 * spent / len(took.verdicts), 3)}
 
 
+def _settled(redis: Redis) -> None:
+    """Returns when Valkey does not write its files anew any more, as it does for minutes when a million items came at once."""
+    ends = time.monotonic() + SETTLES_S
+    while any(redis.info("persistence")[name] for name in ("aof_rewrite_in_progress", "rdb_bgsave_in_progress")):
+        if time.monotonic() > ends:
+            raise RuntimeError(f"Valkey still rewrites its files after {SETTLES_S:g} s")
+        time.sleep(0.2)
+
+
 def measure(bundle: Bundle, items: int, seconds: float) -> dict[str, Any]:
     """Memory of an item, latencies of leases and verdicts in ms, and processor ms of one lease and its verdict together."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -153,6 +163,7 @@ def measure(bundle: Bundle, items: int, seconds: float) -> dict[str, Any]:
                     uvloop.run(_fill(valkey.url, bundle, data, f"sha256:{rules.removeprefix('sha256-')}", items))
                     filled = time.perf_counter() - began
                     full = int(redis.info("memory")["used_memory"])
+                    _settled(redis)
                 uvloop.run(_http(gateway.url, label, WARM_UP_SECONDS))
                 before = processor_seconds(gateway.process.pid)
                 took = uvloop.run(_http(gateway.url, label, seconds))

@@ -2,14 +2,15 @@
 -- revision, decided after the model came back, replaces what reviewers see and its place.
 -- ARGV now, id, place, body or '', retry record or '', revision, x or '', site, case or '', reasons, kind, received ms, stray
 local id, place, body, retry, revision = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local item = fields(id, 's', 'v', 'p', 'r', 'd', 'u', 'l', 'i')
+local known = redis.call('EXISTS', item_key(id)) == 1
+local item = known and fields(id, 's', 'v', 'p', 'r', 'd', 'u', 'l', 'i') or {}
 if item.s and (not item.v or tonumber(revision) <= tonumber(item.v)) then return 0 end
 local function keep(name, content)
-  if content ~= '' then redis.call('SET', Q .. name .. id, content) else redis.call('DEL', Q .. name .. id) end
+  if content ~= '' then redis.call('SET', Q .. name .. id, content) elseif known then redis.call('DEL', Q .. name .. id) end
 end
 keep('body:', body)
 keep('retry:', retry)
-redis.call(retry ~= '' and 'SADD' or 'SREM', Q .. 'retry', id)
+if retry ~= '' then redis.call('SADD', Q .. 'retry', id) elseif known then redis.call('SREM', Q .. 'retry', id) end
 redis.call('HSET', item_key(id), 'v', revision, 'p', place, 'r', ARGV[10])
 count_reasons(ARGV[10], 1)
 if item.s then
@@ -18,7 +19,7 @@ if item.s then
   return 0
 end
 redis.call('HSET', item_key(id), 'i', ARGV[8], 'k', ARGV[11])
-redis.call('PERSIST', item_key(id))
+if known then redis.call('PERSIST', item_key(id)) end
 redis.call('ZADD', Q .. (ARGV[11] == 'e' and 'kept' or 'due'), ARGV[12], id)
 if ARGV[9] ~= '' then
   redis.call('HSET', item_key(id), 'c', ARGV[9])
