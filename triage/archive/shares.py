@@ -25,7 +25,7 @@ from triage.store.places import open_objects
 
 ALONE_BYTES = 128 * 2**20
 """Of journals that one process reads faster than a second one is started."""
-_MOST = 2
+MOST = 2
 """Processes; each holds about 200 MB."""
 
 
@@ -55,7 +55,7 @@ def processes(parts: list[tuple[History, Part]]) -> int:
     """How many are worth it."""
     size = sum(part.path.stat().st_size for _, part in parts if part.path is not None)
     archived = sum(len(part.files) for _, part in parts)
-    return min(_MOST, os.cpu_count() or 1, len(parts)) if size > ALONE_BYTES or archived > 100 else 1
+    return min(MOST, os.cpu_count() or 1, len(parts)) if size > ALONE_BYTES or archived > 100 else 1
 
 
 async def read_shared(

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.service.waiting
 
 At the desk: the gateway's own parts in a process, and no reviewer ever pauses. Over HTTP: a running gateway, and each looks at
-an image for a tenth of a second, several times faster than anybody can; without a pause 16 callers of one core would only
-measure how many requests it serves. Journal, leases, fencing, outcomes and views are on. Reviewers, gateway and Valkey share
-the cores.
+an image for a tenth of a second on average, several times faster than anybody can; without a pause 16 callers of one core would
+only measure how many requests it serves. Journal, leases, fencing, outcomes and views are on. Reviewers, gateway and Valkey
+share the cores.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -97,11 +98,14 @@ async def _http(url: str, label: str, seconds: float) -> _Took:
 
     async def reviewer(number: int) -> None:
         talk = _Talk(*await asyncio.open_connection(place.hostname, place.port))
-        await asyncio.sleep(PAUSE_S * number / REVIEWERS)  # people do not begin in step
+        looks = random.Random(
+            number
+        )  # people do not look equally long; if they did, all would soon ask at the same moment
+        await asyncio.sleep(looks.uniform(0, PAUSE_S))
         while (begun := time.perf_counter()) < end:
             found = await talk.post(f"/v1/queues/{QUEUE}/leases", {"reviewer": f"reviewer-{number}", "count": 1})
             took.leases.append(time.perf_counter() - begun)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(looks.uniform(0, 2 * PAUSE_S))
             begun = time.perf_counter()
             await talk.post(f"/v1/leases/{found['items'][0]['token']}/verdict", {"answers": {label: "present"}})
             took.verdicts.append(time.perf_counter() - begun)
