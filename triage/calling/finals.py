@@ -12,12 +12,10 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from triage.errors import IndexAway
 from triage.index import views
 from triage.index.reviews import RedisReviews
+from triage.index.subscription import Subscription
 
 CHANNEL = "sr:finals"
 _SUBSCRIBED_S, _ALONE_S = 2.0, 0.25
@@ -30,12 +28,10 @@ class Finals:
     """`run` is its background task."""
 
     def __init__(self, url: str, timeout_s: float, reviews: RedisReviews) -> None:
-        self._url = url
-        self._timeout_s = timeout_s
+        self._subscription = Subscription(url, timeout_s, CHANNEL, self._told)
         self._reviews = reviews
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._looks: dict[str, asyncio.Task[tuple[bytes, bytes | None]]] = {}
-        self._subscribed = False
 
     @contextlib.contextmanager
     def watched(self, prediction_id: str) -> Iterator[asyncio.Event]:
@@ -74,7 +70,7 @@ class Finals:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until the gateway stops, when everybody is woken."""
-        tasks = [asyncio.create_task(each) for each in (self._listen(), self._look())]
+        tasks = [asyncio.create_task(each) for each in (self._subscription.run(), self._look())]
         try:
             await stopping.wait()
         finally:
@@ -83,29 +79,16 @@ class Finals:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.wake()
 
-    async def _listen(self) -> None:
-        while True:
-            client = Redis.from_url(self._url, socket_connect_timeout=self._timeout_s, protocol=2)
-            try:
-                async with client, client.pubsub() as channel:
-                    await channel.subscribe(CHANNEL)
-                    while True:
-                        message = await channel.get_message(timeout=5)
-                        if message is not None and message["type"] == "subscribe":
-                            self._subscribed = True
-                        elif message is not None:
-                            self.wake(message["data"].decode().rpartition(":")[2])
-            except (RedisError, OSError):
-                await asyncio.sleep(_ALONE_S)
-            finally:
-                self._subscribed = False
+    def _told(self, message: bytes | None) -> None:
+        if message is not None:
+            self.wake(message.decode().rpartition(":")[2])
 
     async def _look(self) -> None:
         """In case a message was lost."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(_ALONE_S)
-            if self._subscribed and time.monotonic() - last < _SUBSCRIBED_S:
+            if self._subscription.stands and time.monotonic() - last < _SUBSCRIBED_S:
                 continue
             last = time.monotonic()
             names = iter(list(self._waiting))

@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from triage.errors import IndexAway
 from triage.index.connection import RedisIndex
+from triage.index.subscription import Subscription
 
 CHANNEL = "sr:documents"
-_AGAIN_S = 0.5
 
 
 class Announcing:
     """`run` is its background task; everything else is called from the same loop."""
 
     def __init__(self, url: str, timeout_s: float, index: RedisIndex) -> None:
-        self._url = url
-        self._timeout_s = timeout_s
+        self._subscription = Subscription(url, timeout_s, CHANNEL, lambda _: self._heard.set())
         self._index = index
         self._heard = asyncio.Event()
         self._to_tell = asyncio.Event()
@@ -40,7 +36,7 @@ class Announcing:
         self._heard.clear()
 
     async def run(self) -> None:
-        await asyncio.gather(self._tell(), self._listen())
+        await asyncio.gather(self._tell(), self._subscription.run())
 
     async def _tell(self) -> None:
         while True:
@@ -48,15 +44,3 @@ class Announcing:
             self._to_tell.clear()
             with contextlib.suppress(IndexAway):  # the others look by themselves
                 await self._index.run(("PUBLISH", CHANNEL, b""))
-
-    async def _listen(self) -> None:
-        while True:
-            client = Redis.from_url(self._url, socket_connect_timeout=self._timeout_s, protocol=2)
-            try:
-                async with client, client.pubsub() as channel:
-                    await channel.subscribe(CHANNEL)
-                    while True:
-                        if await channel.get_message(timeout=5) is not None:
-                            self._heard.set()  # also once it is subscribed: something may have been told before
-            except (RedisError, OSError):
-                await asyncio.sleep(_AGAIN_S)
