@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tests.benchmarks.serving import environment
 
-PARTS = ("direct", "noop", "journal", "waiting", "recovery")
+PARTS = ("direct", "noop", "journal", "waiting", "recovery", "following")
 RESULTS = Path("docs/benchmarks/service.json")
 
 
