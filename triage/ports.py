@@ -1,6 +1,6 @@
 """What the service needs from outside and can be had in more than one way. One contract suite runs against every adapter.
 
-The queue has one implementation, and so no protocol: index/reviews.py.
+The journal and the queue have one implementation each, and so no protocol: journal/segments.py, index/reviews.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 from model_store.bundle import Bundle
 from model_store.prediction import Prediction
-from model_store.record import Record
 
 
 class Classifier(Protocol):
@@ -43,13 +42,6 @@ class Position(NamedTuple):
 
     segment: int
     offset: int
-
-
-class Journal(Protocol):
-    """Append-only truth of one gateway."""
-
-    async def append(self, record: Record) -> Position:
-        """Where the record begins. It is on disk and synced when this returns. Raises JournalBroken."""
 
 
 class Documents(Protocol):

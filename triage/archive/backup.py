@@ -31,7 +31,6 @@ _AT_ONCE = 10_000
 _TRIES = 20
 _SECRET = ("keys", "control")
 """Parts in which files may be for their owner's eyes only."""
-OPTIONAL = ("blobs", "models")
 
 
 @dataclass(frozen=True)

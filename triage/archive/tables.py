@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,6 @@ class TableWriter:
             self._flush()
         self._writer.close()
         return self._sink.getvalue()
-
-
-def to_parquet(table: str, records: Iterable[Record]) -> bytes:
-    writer = TableWriter(table)
-    for record in records:
-        writer.add(record)
-    return writer.close()
 
 
 def from_parquet(table: str, content: bytes, without: Collection[str] = ()) -> Iterator[Record]:

@@ -56,9 +56,6 @@ class RedisDisguises:
         (member,) = await self._reviews.run(("SISMEMBER", key(queue, "veiled"), item))
         return bool(member)
 
-    async def unveil(self, queue: str, item: str) -> None:
-        await self._reviews.run(("SREM", key(queue, "veiled"), item))
-
     async def oldest(self, queue: str) -> int | None:
         """When the oldest image came that its caller waits for, microseconds; None while nothing waits."""
         if not (await self._reviews.stats(queue)).waiting:
