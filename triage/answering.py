@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import NoReturn
 
@@ -12,11 +13,13 @@ from model_store import record as records
 from model_store.labels import LabelSchema
 from model_store.record import Answer, Outcome, VerdictRecord
 from triage.control.sites import Control
-from triage.errors import Conflict, Forbidden, IndexAway, NotFound
+from triage.errors import Conflict, Forbidden, IndexAway, JournalBroken, NotFound
 from triage.ids import now_us
+from triage.index.connection import refused
 from triage.index.disguises import RedisDisguises
 from triage.index.fold import Index
 from triage.index.reviews import RedisReviews
+from triage.index.verdicts import decoded_verdict
 from triage.metrics import Metrics
 from triage.recorder import Recorder
 from triage.reviewing.amendments import Said, editions, says
@@ -26,6 +29,8 @@ from triage.reviewing.item import Held, Holding, Item, LeaseToken, name_of, proj
 from triage.reviewing.queue_document import QueueDocument
 from triage.reviewing.verdict_id import VerdictId
 from triage.reviewing.verdicts import Terms, check_answers, decides, judged, terms_of
+
+log = logging.getLogger(__name__)
 
 
 class Answering:
@@ -210,18 +215,35 @@ class Answering:
         )
 
     async def roll_forward(self, held: Held) -> None:
-        """Records an answer whose gateway died between accepting and recording it. Raises JournalBroken."""
-        verdict = records.decode(held.payload)
-        await self._recorder.record(verdict)
+        """Records an answer whose gateway died between accepting and recording it. Raises JournalBroken, IndexAway."""
+        await self._apart(held.queue, held.payload, self._recorder.record)
 
     async def step(self) -> None:
-        """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway."""
+        """One turn: lets go what is held no longer, and finishes amendments whose gateway died. Raises IndexAway,
+        JournalBroken."""
         for queue in await self._reviews.queues():
             await self._recorder.insist(queue)  # an amendment may lie in a journal that the index does not know yet
-            for verdict in await self._verdicts.silent(queue):
-                await self._recorder.record(verdict)
-            for verdict in await self._verdicts.due(queue):
-                await self._people.go(verdict)
+            for payload in await self._verdicts.silent(queue):
+                await self._apart(queue, payload, self._recorder.record)
+            for payload in await self._verdicts.due(queue):
+                await self._apart(queue, payload, self._people.go)
+
+    async def _apart(self, queue: str, payload: bytes, work: Callable[[VerdictRecord], Awaitable[None]]) -> None:
+        """Whatever is wrong with one verdict, those behind it are carried out; it is tried again in a later turn. Raises what
+        stands against all of them: IndexAway, JournalBroken."""
+        name = ""
+        try:
+            verdict = decoded_verdict(payload)
+            name = verdict.id
+            await work(verdict)
+        except JournalBroken:
+            raise
+        except Exception as error:
+            # A command that Redis refuses is about this verdict's keys; a Redis that is away is everybody's.
+            if isinstance(error, IndexAway) and not refused(error):
+                raise
+            self._metrics.verdicts_stuck.labels(queue).inc()
+            log.exception("a verdict cannot be carried out", extra={"queue": queue, "verdict": name})
 
 
 def _same(payload: bytes, verdict: VerdictRecord, labels: LabelSchema) -> VerdictRecord:

@@ -52,6 +52,9 @@ class Metrics:
             "triage_review_wait_seconds", "From arrival to verdict.", buckets=_HUMAN, registry=r
         )
         self.verdicts = Counter("triage_verdicts", "Verdicts.", ("queue", "outcome"), registry=r)
+        self.verdicts_stuck = Counter(
+            "triage_verdicts_stuck", "Turns in which a verdict could not be carried out.", ("queue",), registry=r
+        )
         self.fsync_seconds = Histogram(
             "triage_journal_fsync_seconds", "One group commit of the journal.", buckets=_FAST, registry=r
         )

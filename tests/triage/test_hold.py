@@ -15,6 +15,7 @@ from tests.triage.answers_of_people import amend, held, hold_over, say, take
 from tests.triage.blind import declare, final
 from tests.triage.documents import write
 from tests.triage.gateway_parts import QUEUE, Wired, wired
+from tests.triage.queue_items import key
 from tests.triage.test_desk import verdicts
 from triage.errors import Conflict, Forbidden, IndexAway, JournalBroken, NotFound
 from triage.index.audits import Class, RedisAudits
@@ -287,3 +288,23 @@ async def drawn(gateway: Wired) -> tuple[tuple[str, ...] | None, tuple[str, ...]
     (draw,) = await RedisAudits(gateway.reviews).line(QUEUE, Class("default", "red"), 9, 0)
     first, second = draw.readings
     return first and first.doubts, second and second.doubts
+
+
+@pytest.mark.parametrize("broken", ["payload", "item"])
+async def test_a_verdict_that_cannot_be_carried_out_holds_up_nobody_else(
+    gateway: Wired, redis: Redis, broken: str
+) -> None:
+    bad, good = await gateway.predict("blue"), await gateway.predict("blue", salt=1)
+    for lease in await gateway.desk.lease(QUEUE, "ada", 2, None):
+        await gateway.answering.answer(lease.token, "labels", {"blue": "present"}, None, "")
+    if broken == "payload":
+        redis.hset(key(f"verdict:{bad['id']}"), "payload", b"nobody can read this")
+    else:
+        redis.delete(key(f"item:{bad['id']}"))
+        redis.set(key(f"item:{bad['id']}"), "no item")
+    hold_over(redis, bad["id"], good["id"])
+    await gateway.answering.step()
+    assert good["id"] in [each["prediction"] for each in await gateway.outcomes()]
+    assert await final(gateway, good["id"])
+    assert held(redis) == ({bad["id"]} if broken == "payload" else set())  # what has not left is tried again
+    assert gateway.metrics.registry.get_sample_value("triage_verdicts_stuck_total", {"queue": QUEUE}) == 1

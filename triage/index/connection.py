@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from triage.errors import IndexAway
 from triage.index.lane import Command, RedisLane
@@ -70,6 +70,11 @@ class RedisIndex:
         """What the server says of itself."""
         lines = (await self.run(("INFO",)))[0].decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def refused(error: IndexAway) -> bool:
+    """Whether Redis answered, and would not do this one thing."""
+    return isinstance(error.__cause__, ResponseError)
 
 
 def _away(error: Exception) -> IndexAway:

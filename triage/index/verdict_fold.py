@@ -16,7 +16,7 @@ from triage import answers
 from triage.index.audit_fold import AuditIndex
 from triage.index.disguises import RedisDisguises
 from triage.index.reviews import RedisReviews
-from triage.index.verdicts import RedisVerdicts
+from triage.index.verdicts import RedisVerdicts, decoded_verdict
 from triage.promise.audits import BONUS_S
 from triage.reviewing.following import following
 from triage.reviewing.item import Item, score
@@ -41,7 +41,7 @@ class VerdictIndex:
 
     async def go_if_due(self, verdict: VerdictRecord) -> None:
         for due in await self.verdicts.due(verdict.queue, (verdict.item or verdict.prediction,)):
-            await self.go(due)
+            await self.go(decoded_verdict(due))
 
     async def go(self, verdict: VerdictRecord) -> None:
         """The hold is over: everything that follows, and the outcome last."""

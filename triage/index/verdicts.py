@@ -50,13 +50,14 @@ class RedisVerdicts:
         )  # fmt: skip
         return bool(state == 2)
 
-    async def due(self, queue: str, items: tuple[str, ...] = ()) -> list[VerdictRecord]:
-        """Some verdicts whose hold is over, for the caller to let go; with `items`, of these."""
+    async def due(self, queue: str, items: tuple[str, ...] = ()) -> list[bytes]:
+        """Some verdicts whose hold is over, for the caller to let go; with `items`, of these. Encoded: one that cannot be
+        read must not keep the others from the caller."""
         prefix = _verdict(queue, "")
         (found,) = await self._reviews.run(
             script("verdict_due", [key(queue, "held")], prefix, _AGAIN_MS, _AT_ONCE, *items)
         )
-        return [_decoded(payload) for payload in found]
+        return list(found)
 
     async def told(self, verdict: VerdictRecord, outcome: bytes) -> None:
         """Everything that follows from a verdict is done; publishes its outcome, if it is not empty, once."""
@@ -78,19 +79,19 @@ class RedisVerdicts:
             assert self._reviews.whole is not None
             raise self._reviews.whole.lacking()
         what = cast(Literal["accepted", "pending", "stale", "late", "gone"], reply[0].decode())
-        return Amended(what, _decoded(reply[1]) if reply[1] else None)
+        return Amended(what, decoded_verdict(reply[1]) if reply[1] else None)
 
-    async def silent(self, queue: str) -> list[VerdictRecord]:
-        """Amendments that were accepted and that nobody journaled."""
+    async def silent(self, queue: str) -> list[bytes]:
+        """Amendments that were accepted and that nobody journaled, encoded."""
         (found,) = await self._reviews.run(
             script("verdict_amending", [key(queue, "amending")], _verdict(queue, ""), _AT_ONCE, _AGAIN_MS)
         )
-        return [_decoded(payload) for payload in found]
+        return list(found)
 
     async def find(self, queue: str, item: str) -> VerdictRecord | None:
         """The edition that stands, if an item is answered."""
         (payload,) = await self._reviews.run(("HGET", _verdict(queue, item), "payload"))
-        return _decoded(payload) if payload else None
+        return decoded_verdict(payload) if payload else None
 
 
 def _item(verdict: VerdictRecord) -> str:
@@ -101,7 +102,8 @@ def _verdict(queue: str, item: str) -> str:
     return key(queue, f"verdict:{item}")
 
 
-def _decoded(payload: bytes) -> VerdictRecord:
+def decoded_verdict(payload: bytes) -> VerdictRecord:
+    """Raises msgspec.DecodeError for bytes that are none."""
     verdict = records.decode(payload)
     assert isinstance(verdict, VerdictRecord)
     return verdict
