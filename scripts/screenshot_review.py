@@ -84,7 +84,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary)
-        for name in ("models", "rules"):
+        for name in ("models", "rules", "keys"):
             shutil.copytree(given.data / name, data / name)
         bundle = bundles.find(data, "fashion/1")
         found = [rule_files.read(path) for path in (data / "rules").glob("*.json")]
