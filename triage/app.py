@@ -15,9 +15,7 @@ from model_store import VERSION
 from triage import tracing
 from triage.access import opening
 from triage.answering import Answering
-from triage.archive.adopting import Adopting
 from triage.archive.background import Archiving, newest_archived
-from triage.archive.past import ArchivedPast
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
@@ -48,6 +46,8 @@ from triage.parts import Parts
 from triage.people import Logged, People
 from triage.ports import Classifier
 from triage.recorder import Recorder
+from triage.recovery.adopting import Adopting
+from triage.recovery.past import ArchivedPast
 from triage.returning import Returning
 from triage.routes import cases as case_routes
 from triage.routes import (

@@ -18,11 +18,11 @@ import secondreader
 from model_store.record import PredictionRecord
 from tests import bundles, services
 from triage.archive.export import export
-from triage.archive.recover import recover
 from triage.client import Client, ServiceError
 from triage.control.catalog import Catalog
 from triage.explain import explain
 from triage.journal.segments import nodes, read
+from triage.recovery.recover import recover
 from triage.settings import Settings
 
 IMAGES = 2000

@@ -11,12 +11,12 @@ from redis import Redis
 from embedded.stack import Valkey
 from tests.services import Data
 from tests.triage.gateway_parts import QUEUE, Wired, wired
-from triage.archive.adopting import QUIET_S, Adopting, locked
 from triage.archive.archiver import Archiver
 from triage.archive.background import Archiving
 from triage.errors import SettingsError
 from triage.journal.reading import seal, segments
 from triage.journal.segments import SegmentJournal
+from triage.recovery.adopting import QUIET_S, Adopting, locked
 from triage.store.places import open_objects
 
 

@@ -17,13 +17,13 @@ from model_store.record import EventRecord
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired, wired
-from triage.archive.recover import recover
 from triage.auditing.auditor import Auditor
 from triage.auditing.recall import Recalls
 from triage.auditing.suspensions import Suspensions
 from triage.control.catalog import Catalog
 from triage.index import audits as redis_audits
 from triage.journal.segments import read
+from triage.recovery.recover import recover
 from triage.settings import Settings
 
 BAD = 8

@@ -13,10 +13,10 @@ from tests.benchmarks.certify.monitor import Runs, first_alarms
 from tests.services import Data
 from tests.triage.auditing import Audited, declare, lenient
 from tests.triage.gateway_parts import Wired
-from triage.archive.recover import recover
 from triage.index import audits as redis_audits
 from triage.promise import exact
 from triage.promise.bets import Promise
+from triage.recovery.recover import recover
 from triage.settings import Settings
 
 CASES = "sr:{default.review}:cases:default red"

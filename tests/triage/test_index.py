@@ -19,8 +19,8 @@ from tests.triage.blind import declare
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.queue_items import dump, key, waiting
 from triage import answers
-from triage.archive.recover import recover
 from triage.ids import derived_id
+from triage.recovery.recover import recover
 from triage.reviewing.following import following
 from triage.reviewing.item import Item
 from triage.reviewing.verdicts import judged

@@ -30,7 +30,6 @@ from triage.archive.compact import compact
 from triage.archive.history import History
 from triage.archive.housekeeping import keep_house
 from triage.archive.purge import SETTLED_S, Purging
-from triage.archive.recover import recover
 from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
 from triage.ids import derived_id, now_us, reading_id
@@ -39,6 +38,7 @@ from triage.index.forgetting import forget
 from triage.journal.reading import Damage, read, segments, verify
 from triage.metrics import Metrics
 from triage.outcomes.ledger import Ledger, Letter, Name
+from triage.recovery.recover import recover
 from triage.reviewing.item import Item
 from triage.settings import Settings
 from triage.store.documents import LocalDocuments

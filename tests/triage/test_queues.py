@@ -11,8 +11,8 @@ from embedded.stack import Valkey
 from tests.triage.blind import declare
 from tests.triage.documents import remove, write
 from tests.triage.gateway_parts import QUEUE, Wired
-from triage.archive.recover import recover
 from triage.errors import NotFound
+from triage.recovery.recover import recover
 from triage.settings import Settings
 
 

@@ -21,8 +21,6 @@ from tests.triage.test_index import contents, story, verdict
 from tests.triage.test_journal import write
 from tests.triage.written import event
 from triage.archive.archiver import Archiver
-from triage.archive.past import ArchivedPast
-from triage.archive.recover import recover
 from triage.errors import IndexAway, NotFound
 from triage.ids import now_us
 from triage.index.ended import Ended
@@ -30,6 +28,8 @@ from triage.index.replaying import Replay
 from triage.journal.reading import START, Damage, segments
 from triage.journal.segments import SegmentJournal, settle
 from triage.recorder import Recorder
+from triage.recovery.past import ArchivedPast
+from triage.recovery.recover import recover
 from triage.settings import Settings
 from triage.store.places import open_objects
 
@@ -268,7 +268,7 @@ async def test_processes_share_a_large_recovery(
         await gateway.recorder.record(record)
     lived = contents(redis)
     redis.flushall()
-    monkeypatch.setattr("triage.archive.shares.ALONE_BYTES", 0)
+    monkeypatch.setattr("triage.recovery.shares.ALONE_BYTES", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     counted: list[int] = []
     counts = await recover(settings(gateway, valkey), seen=lambda: counted.append(1))
@@ -288,7 +288,7 @@ async def test_damage_is_told_by_whichever_process_finds_it(
     damaged = bytearray(await asyncio.to_thread(path.read_bytes))
     damaged[60] ^= 1
     await asyncio.to_thread(path.write_bytes, damaged)
-    monkeypatch.setattr("triage.archive.shares.ALONE_BYTES", 0)
+    monkeypatch.setattr("triage.recovery.shares.ALONE_BYTES", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     told: list[Damage] = []
     counts = await recover(settings(gateway, valkey), told=told.append)

@@ -1,1 +1,1 @@
-"""What becomes of the journal: Parquet, an index made anew."""
+"""What becomes of the journal: Parquet, merged, purged, kept."""

@@ -221,8 +221,8 @@ def recover(
     journal: Path | None, config: Path | None, data: Path | None, log: str | None, redis_url: str | None, as_json: bool
 ) -> None:
     """Makes queue and views again from every journal and the log, after Redis lost them. Harmless when nothing was lost."""
-    from triage.archive.recover import archive_left
-    from triage.archive.recover import recover as fold
+    from triage.recovery.recover import archive_left
+    from triage.recovery.recover import recover as fold
 
     settings = settings_of(config, data=data, log=log, redis_url=redis_url)
     with told_plainly(), damage_told() as told, counting("records", as_json) as step:

@@ -30,9 +30,9 @@ from model_store.bundle import Bundle
 from tests.benchmarks import networks
 from tests.benchmarks.service import written
 from tests.benchmarks.serving import environment
-from triage.archive import shares
-from triage.archive.recover import recover
 from triage.journal.segments import SegmentJournal
+from triage.recovery import shares
+from triage.recovery.recover import recover
 from triage.settings import Settings
 
 PREDICTIONS, REVIEW_EVERY = 1_000_000, 10

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model_store.record import Record
-from triage.archive.adopting import locked
 from triage.archive.archiver import Archiver
 from triage.archive.history import History, Part
-from triage.archive.shares import processes, read_shared
 from triage.control.catalog import Catalog
 from triage.errors import Conflict, NotFound
 from triage.ids import now_us
@@ -20,6 +18,8 @@ from triage.index.reviews import RedisReviews
 from triage.journal.reading import START, Damage, nodes, segments, to_the_log
 from triage.journal.segments import settle
 from triage.ports import Position
+from triage.recovery.adopting import locked
+from triage.recovery.shares import processes, read_shared
 from triage.settings import Settings
 from triage.store.places import open_objects
 

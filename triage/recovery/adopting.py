@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triage.archive.background import Archiving
-from triage.archive.past import ArchivedPast
 from triage.ids import now_us
 from triage.index.ended import Ended
 from triage.index.fold import Index
@@ -25,6 +24,7 @@ from triage.index.reviews import RedisReviews
 from triage.journal.reading import START, nodes, seal, segments
 from triage.journal.segments import settle
 from triage.ports import Position
+from triage.recovery.past import ArchivedPast
 
 log = logging.getLogger(__name__)
 QUIET_S = 60.0
