@@ -25,7 +25,6 @@ from triage.outcomes.webhooks import Webhooks
 from triage.people import People
 from triage.ports import Blobs
 from triage.recorder import Recorder
-from triage.returning import Returning
 from triage.settings import Settings
 from triage.sweeping import Sweeping
 
@@ -47,7 +46,6 @@ class Parts:
     answering: Answering
     golding: Golding
     people: People
-    returning: Returning
     suspensions: Suspensions
     casework: Casework
     hub: Hub
