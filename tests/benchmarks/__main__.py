@@ -7,7 +7,6 @@ python -m tests.benchmarks --save     and keep it as docs/benchmarks/main.json
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import subprocess
 import sys
@@ -15,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from tests.benchmarks import gateway, memory, serving
+from tests.benchmarks.table import Row, show, today
 
 RESULTS = Path("docs/benchmarks/main.json")
 DEMO_SECONDS = 240
@@ -40,8 +37,7 @@ def demo() -> dict[str, Any]:
     return {"measure": "demo", "seconds": round(time.perf_counter() - started, 1), "exit": finished.returncode}
 
 
-def rows(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, bool]]:
-    """Measure, what was found, what it must reach, whether it does."""
+def rows(found: dict[str, dict[str, Any]]) -> list[Row]:
     most, one = found["gateway"]["clients"]["16"], found["gateway"]["clients"]["1"]
     kept = found["memory"]
     flat = kept["growth_second_half_mib"] <= memory.MOST_GROWTH_MIB and kept["most_mib"] <= memory.MOST_MIB
@@ -90,16 +86,11 @@ def main() -> None:
         "memory": run("tests.benchmarks.memory"),
         "demo": demo(),
     }
-    table = Table("measure", "found", "must reach", "")
-    results = rows(found)
-    for measure, result, wanted, reached in results:
-        table.add_row(measure, result, wanted, "[green]yes[/green]" if reached else "[red]no[/red]")
-    Console(width=120).print(table)
+    all_reached = show(rows(found), width=120)
     if save:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        RESULTS.write_text(json.dumps({"date": today, **found}, indent=1) + "\n")
-    raise SystemExit(0 if all(reached for *_, reached in results) else 1)
+        RESULTS.write_text(json.dumps({"date": today(), **found}, indent=1) + "\n")
+    raise SystemExit(not all_reached)
 
 
 if __name__ == "__main__":
