@@ -5,6 +5,7 @@ TriageError                       detail says what is wrong and what to do
 ├── NotAuthorized         401     no key, or a wrong one
 ├── Forbidden             403     known, but may not
 ├── NotFound              404     no such prediction, queue, site
+├── TooSlow               408     the body did not come in time
 ├── Conflict              409     the lease was lost, the item is answered, the class is so already
 ├── PreconditionFailed    412     the document changed since it was read (If-Match)
 ├── TooLarge              413     more bytes than the service takes
@@ -47,6 +48,10 @@ class Forbidden(TriageError):
 
 class NotFound(TriageError):
     status, title = 404, "There is no such thing here"
+
+
+class TooSlow(TriageError):
+    status, title = 408, "The request came too slowly"
 
 
 class Conflict(TriageError):

@@ -7,7 +7,9 @@ import logging
 import resource
 import socket
 import time
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -68,8 +70,9 @@ def run(settings: Settings) -> None:
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     app = create_app(settings)
+    protocol: Any = partial(Protocol, receive_s=settings.receive_s)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, loop="uvloop", http=Protocol, ws="none",
+        app, host=settings.host, port=settings.port, loop="uvloop", http=protocol, ws="none",
         access_log=False, log_config=None, lifespan="on", timeout_graceful_shutdown=PATIENCE_S, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S, proxy_headers=False,
         limit_concurrency=max(CONNECTIONS, 4 * settings.max_in_flight) + settings.max_listeners,

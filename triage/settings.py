@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=1)] = 256
     max_bytes_in_flight: Annotated[int, Field(ge=1024)] = 512_000_000
     """Of all bodies at once."""
+    share_per_key: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of `max_in_flight` and of `max_bytes_in_flight`, what one key or person may hold."""
+    receive_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """For a request's whole head, and then for its whole body."""
     references: dict[str, str] = {}
     """Stores that images may be sent from by reference: name -> `s3://bucket/prefix`, `file:///folder`."""
     idempotency_s: Annotated[int, Field(ge=1)] = 86_400

@@ -49,6 +49,37 @@ def test_a_batch_takes_a_place_for_each_image() -> None:
     assert room.requests == 0
 
 
+def test_nobody_holds_more_than_their_share() -> None:
+    room = Room(4, 100, share=0.5)
+    with room.enter(name="ada") as first, room.enter(name="ada"):
+        with pytest.raises(Busy, match="2 predictions of this key are in flight, and others need room, too; send"):
+            room.enter(name="ada")
+        with room.enter(name="ben") as other:
+            first.hold(40)
+            other.hold(40)  # half of the bytes are ada's
+    with room.enter(name="ada") as first, room.enter(name="ada") as second, room.enter(name="ben") as other:
+        first.hold(30)
+        with pytest.raises(Busy, match="bodies of 30 bytes of this key are in flight"):
+            second.hold(21)
+        other.hold(21)
+    with room.enter(3):  # whoever has no name keeps to no share
+        assert (room.most(), room.most("ada")) == (4, 2)
+    assert Room(1, 100, share=0.5).most("ada") == 1
+
+
+@given(st.lists(st.integers(0, 60), max_size=20))
+def test_what_one_name_leaves_is_always_enough_for_another(sizes: list[int]) -> None:
+    """However many one name asks for, another comes in; and all that was held comes back."""
+    room = Room(4, 200, share=0.5)
+    with contextlib.ExitStack() as stack:
+        for size in sizes:
+            with contextlib.suppress(Busy):
+                stack.enter_context(room.enter(name="greedy")).hold(size)
+        with room.enter(name="modest") as place:
+            place.hold(60)
+    assert (room.requests, room.bytes, room._held) == (0, 0, {})
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

@@ -38,6 +38,14 @@ class Principal:
     rate: float | None = None
     """Requests a second at each gateway, where that is not the setting's."""
 
+    whole: bool = False
+    """May have all of the room: there is nobody else."""
+
+    @property
+    def holds_as(self) -> str:
+        """Under which name its predictions in flight are counted together; empty where it has no share to keep to."""
+        return "" if self.whole else self.key or self.subject
+
     def may(self, permission: Permission, project: str | None = None, site: str | None = None) -> bool:
         return any(permission in ROLES[grant.role] and grant.covers(project, site) for grant in self.grants)
 
@@ -53,9 +61,9 @@ def _in(name: str, names: frozenset[str]) -> bool:
 
 
 _ALL = (Grant("admin"), Grant("caller"), Grant("reviewer"), Grant("adjudicator"))
-LOCAL = Principal("local", _ALL, names_reviewers=True)
+LOCAL = Principal("local", _ALL, names_reviewers=True, whole=True)
 """Whoever calls a gateway that listens on this machine only and has no keys yet."""
-DEVELOPMENT = Principal("development", _ALL, names_reviewers=True)
+DEVELOPMENT = Principal("development", _ALL, names_reviewers=True, whole=True)
 """Whoever shows the development key to a gateway that listens on this machine only."""
 FIRST = Principal("first-admin", (Grant("admin"),))
 """Whoever shows the key whose digest is in the settings: they make the keys that others use."""

@@ -34,7 +34,7 @@ class Calls:
         blobs: Blobs,
     ) -> Calls:  # fmt: skip
         """Raises SettingsError."""
-        room = Room(settings.max_in_flight, settings.max_bytes_in_flight)
+        room = Room(settings.max_in_flight, settings.max_bytes_in_flight, settings.share_per_key)
         few = max(1, settings.max_in_flight // 8)
         return cls(
             room=room,

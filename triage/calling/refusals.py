@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from model_store.record import EventRecord
-from triage.errors import BadRequest, Busy, Forbidden, Invalid, NotAnImage, NotFound, TooLarge, TriageError
+from triage.errors import BadRequest, Busy, Forbidden, Invalid, NotAnImage, NotFound, TooLarge, TooSlow, TriageError
 from triage.ids import now_us
 from triage.metrics import Metrics
 from triage.recorder import Recorder
@@ -19,6 +19,7 @@ _CODES: dict[type[TriageError], str] = {
     NotAnImage: "format",
     Invalid: "contradicts",
     BadRequest: "unreadable",
+    TooSlow: "slow",
     Busy: "busy",
     Forbidden: "forbidden",
     NotFound: "not_found",

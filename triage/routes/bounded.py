@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from triage.errors import TooSlow
+
 LIMIT = 2**20
 _OWN_LIMITS = ("/v1/predictions", "/v2/models/")
 
@@ -23,7 +25,10 @@ class Bounded:
 
         async def measured() -> Message:
             nonlocal size
-            message = await receive()
+            try:
+                message = await receive()
+            except TooSlow as error:  # FastAPI lets no other exception of a body through
+                raise HTTPException(error.status, str(error)) from error
             size += len(message.get("body", b""))
             if size > LIMIT:
                 raise HTTPException(413, f"The body has more than {LIMIT:,} bytes")

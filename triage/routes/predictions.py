@@ -20,7 +20,7 @@ from triage.schemas import PredictionBody, PredictionReference, Problem
 PATH = "/v1/predictions"
 images = APIRouter()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem} for code in (400, 401, 403, 404, 413, 415, 422, 429, 503)
+    code: {"model": Problem} for code in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 }
 _BYTES = {"type": "string", "format": "binary"}
 _FORM = {
@@ -84,7 +84,7 @@ async def predict(request: Request) -> Response:
         backfill = request.headers.get("secondreader-origin") == "backfill"
         if backfill:
             parts.calls.room.yields()
-        with parts.calls.room.enter() as place:
+        with parts.calls.room.enter(name=who.holds_as) as place:
             image, about = await image_of(request, who, place, admit)
             origin: Literal["http", "backfill"] = "backfill" if backfill else "http"
             made = await answered(parts, who, image, about, key=key, wait_s=seconds, origin=origin)

@@ -69,6 +69,8 @@ def problem_of(error: Exception) -> Response:
                 errors="replace"
             ).decode()  # half a surrogate pair
             return problem("The request cannot be read", 422, said, "request")
+        case HTTPException(__cause__=TriageError() as cause):
+            return problem_of(cause)
         case HTTPException():
             said = f"{error.detail}; see /openapi.json for what there is"
             return problem(str(error.detail), error.status_code, said, "http")

@@ -120,7 +120,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     }
     try:
         check_encoding(request)
-        with parts.calls.room.enter() as place:
+        with parts.calls.room.enter(name=who.holds_as) as place:
             limit = MOST_IMAGES * parts.settings.max_body_bytes + _HEAD_BYTES
             body = await read_body(request, min(limit, parts.settings.max_bytes_in_flight), place)
             said_length, most = request.headers.get(_LENGTH), parts.settings.max_body_bytes
@@ -128,7 +128,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
                 asked = oip.parse(body, said_length, most)
             else:  # others are answered meanwhile
                 asked = await asyncio.to_thread(oip.parse, body, said_length, most)
-            turns = min(len(asked.images), _AT_ONCE, parts.settings.max_in_flight)
+            turns = min(len(asked.images), _AT_ONCE, parts.calls.room.most(who.holds_as))
             place.more(turns - 1)
             known = _about(parts, asked, site)
             seconds = _wait_s(request, asked)
