@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,26 @@ import secondreader
 from embedded.stack import Valkey
 from model_store.record import PredictionRecord, Record, VerdictRecord
 from tests.services import Data
+from tests.triage.failing_objects import Dying
 from tests.triage.gateway_parts import QUEUE, Wired, wired
 from tests.triage.test_index import contents, story, verdict
 from tests.triage.test_journal import write
 from tests.triage.written import event
+from triage.archive import tombstones
 from triage.archive.archiver import Archiver
-from triage.errors import IndexAway, NotFound
-from triage.ids import now_us
+from triage.archive.tombstones import Tombstone
+from triage.errors import IndexAway, NotFound, Unavailable
+from triage.ids import derived_id, now_us
 from triage.index.ended import Ended
 from triage.index.replaying import Replay
-from triage.journal.reading import START, Damage, segments
+from triage.journal.reading import START, Damage, read, segments
 from triage.journal.segments import SegmentJournal, settle
+from triage.ports import Position
 from triage.recorder import Recorder
 from triage.recovery.past import ArchivedPast
 from triage.recovery.recover import recover
 from triage.settings import Settings
+from triage.store.objects import Entry
 from triage.store.places import open_objects
 
 DAY_US = 86_400_000_000
@@ -161,6 +167,43 @@ async def test_a_gateway_that_lost_its_index_reads_its_archived_past(
     assert contents(redis) == lived
     leases = await gateway.desk.lease(QUEUE, "ada", 9, None)
     assert {lease.item.id for lease in leases} == set(waiting)
+
+
+async def test_what_was_purged_is_not_shown_again_by_a_gateway_that_catches_up(gateway: Wired) -> None:
+    """Its record lies in the segment that is being written, which a purge cannot take it out of yet."""
+    kept, gone = [(await gateway.predict("blue", salt))["id"] for salt in range(2)]
+    log, folder = gateway.data.folder / "log", gateway.journal.folder.parent
+    tombstone = Tombstone(id=derived_id("one"), project="default", predictions=(gone,), at=now_us())
+    tombstones.save(open_objects(log), tombstone)
+    past, end = ArchivedPast(str(log), folder, "test"), gateway.journal.end
+    for since in (START, read_positions(gateway)[0]):  # with the archive, and where all of it is on this disk
+        assert {tombstones.prediction_of(each) for each in past.skim(since, end)} & {gone} == set()
+        assert {tombstones.prediction_of(each) for each in past.read(since, end)} == {kept}
+
+
+async def test_what_was_known_to_be_purged_stays_hidden_while_the_log_is_away(gateway: Wired) -> None:
+    kept, gone = [(await gateway.predict("blue", salt))["id"] for salt in range(2)]
+    log, folder = gateway.data.folder / "log", gateway.journal.folder.parent
+    tombstones.save(
+        open_objects(log), Tombstone(id=derived_id("one"), project="default", predictions=(gone,), at=now_us())
+    )
+    past, end, since = ArchivedPast(str(log), folder, "test"), gateway.journal.end, read_positions(gateway)[0]
+    list(past.skim(since, end))
+    past._objects = Away(open_objects(log))
+    list(past.skim(since, end))
+    assert {tombstones.prediction_of(each) for each in past.read(since, end)} == {kept}
+
+
+class Away(Dying):
+    """A store that answers nobody."""
+
+    def list(self, folder: str = "") -> Iterator[Entry]:
+        raise Unavailable("the object store does not answer; try this again soon")
+
+
+def read_positions(gateway: Wired) -> list[Position]:
+    """Where each record of the journal begins."""
+    return [position for position, _ in read(gateway.journal.folder)]
 
 
 async def test_what_another_node_answered_is_not_asked_again(data: Data, redis: Redis, valkey: Valkey) -> None:
