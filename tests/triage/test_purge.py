@@ -27,9 +27,10 @@ from triage.archive import tombstones
 from triage.archive.archiver import Archiver
 from triage.archive.background import Archiving
 from triage.archive.compact import compact
+from triage.archive.condemned import FOLDER, SETTLED_S
 from triage.archive.history import History
 from triage.archive.housekeeping import keep_house
-from triage.archive.purge import SETTLED_S, Purging
+from triage.archive.purge import Purged, Purging
 from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
 from triage.ids import derived_id, now_us, reading_id
@@ -94,6 +95,15 @@ class House:
         history.hidden = tombstones.Hidden()
         return list(history.once())
 
+    def images(self) -> set[str]:
+        """Names of the images that are served."""
+        return {name for name in content(self.blobs) if not name.startswith(f"{FOLDER}/")}
+
+    async def go_on(self, told: Tombstone) -> Purged:
+        """A turn after everything has settled."""
+        self.now += SETTLED_S + 1
+        return await self.purging().carry_out(told)
+
     def traces(self, *needles: str) -> list[str]:
         """Files of journal and log in which something stands in plain sight or compressed."""
         found = []
@@ -131,15 +141,15 @@ async def test_an_image_and_all_that_was_said_of_it_are_gone(house: House, redis
     gone = predictions(house)[0]
     view = f"sr:view:{gone.id}"
     assert redis.exists(view)
-    await house.purge(predictions=(gone.id,))
+    tombstone = await house.purge(predictions=(gone.id,))
     after = await asyncio.to_thread(house.left)
     assert len(after) == len(before) - 4
     assert all(tombstones.prediction_of(record) != gone.id for record in after)
     assert house.traces(gone.id, gone.sha256) == []
     assert not redis.exists(view)
     assert await house.gateway.reviews.item_state(QUEUE, gone.id) in (None, "withdrawn")
-    assert f"default/default/{gone.sha256}" not in content(house.blobs)
-    assert len(content(house.blobs)) == 2
+    assert f"default/default/{gone.sha256}" not in house.images()
+    assert len(house.images()) == 2
     told: list[Damage] = []
     for path in segments(house.journal / "n"):
         verify(path, told.append)
@@ -148,6 +158,8 @@ async def test_an_image_and_all_that_was_said_of_it_are_gone(house: House, redis
         "000001",
         "000002",
     ]
+    assert (await house.go_on(tombstone)).done
+    assert set(content(house.blobs)) == house.images()
 
 
 async def test_later_readings_the_case_and_undelivered_letters_are_gone_too(house: House) -> None:
@@ -202,9 +214,9 @@ async def test_an_image_that_another_record_needs_stays(house: House) -> None:
     *_, third, fourth = predictions(house)
     assert third.sha256 == fourth.sha256
     await house.purge(predictions=(third.id,))
-    assert f"default/default/{fourth.sha256}" in content(house.blobs)
+    assert f"default/default/{fourth.sha256}" in house.images()
     await house.purge(predictions=(fourth.id,))
-    assert f"default/default/{fourth.sha256}" not in content(house.blobs)
+    assert f"default/default/{fourth.sha256}" not in house.images()
 
 
 async def test_holds_win_also_those_that_come_later(house: House) -> None:
@@ -243,7 +255,7 @@ async def test_whoever_dies_at_any_step_is_made_up_for(gateway: Wired, house: Ho
             await at.purging(False).carry_out(tombstone)
         assert at.traces(gone.id, gone.sha256) == [], steps
         assert {record.id for record in predictions(at)} == {record.id for record in others}
-        assert set(content(at.blobs)) == {f"default/default/{each.sha256}" for each in others}
+        assert at.images() == {f"default/default/{each.sha256}" for each in others}
         if alive is not None:
             break
     assert alive is not None
@@ -288,23 +300,8 @@ async def test_a_purge_is_done_when_a_late_look_finds_nothing(house: House) -> N
     gone = predictions(house)[0]
     told = await house.purge(predictions=(gone.id,))
     assert not (await house.purging().carry_out(told)).done
-    house.now += SETTLED_S + 1
-    assert (await house.purging().carry_out(told)).done
+    assert (await house.go_on(told)).done
     assert [each.done for each in tombstones.load(house.log)] == [True]
-
-
-async def test_what_is_sent_again_while_it_is_deleted_stays(house: House) -> None:
-    gone = predictions(house)[0]
-    again = msgspec.structs.replace(gone, id="sent again")
-
-    class Meanwhile(Dying):
-        def delete(self, name: str) -> None:
-            super().delete(name)
-            write(house.journal, again)  # the gateway had seen the image, and promised to keep it
-
-    house.blobs = Meanwhile(house.blobs)
-    await house.purge(predictions=(gone.id,))
-    assert f"default/default/{gone.sha256}" in content(house.blobs)
 
 
 async def test_sites_keep_as_long_as_their_documents_say(house: House, tmp_path: Path) -> None:
@@ -321,11 +318,11 @@ async def test_sites_keep_as_long_as_their_documents_say(house: House, tmp_path:
     purging = house.purging()
     done = await keep_house(house.log, purging, documents, now)
     assert (done["images"], {record.id for record in predictions(house)}) == (2, {second.id, third.id, fourth.id})
-    assert set(content(house.blobs)) == {f"default/default/{third.sha256}"}
+    assert house.images() == {f"default/default/{third.sha256}"}
     assert not any(tombstones.prediction_of(record) == first.id for record in house.left())
     assert sum(isinstance(record, VerdictRecord) for record in house.left()) == 1
     again = await keep_house(house.log, purging, documents, now)
-    assert (again["records"], again["images"]) == (0, 0)
+    assert (again["records"], again["images"], again["aside"]) == (0, 0, 2)
 
 
 async def test_past_days_are_merged_once_a_day(house: House, tmp_path: Path) -> None:
@@ -346,10 +343,10 @@ async def test_a_hold_keeps_what_a_site_would_drop(house: House, tmp_path: Path)
     documents.swap("projects/default/retention/default.json", b'{"images_days": 30, "records_days": 365}', None)
     house.held.append(HoldDocument(why="court order", site="default"))
     await keep_house(house.log, house.purging(), documents, later)
-    assert (len(predictions(house)), len(content(house.blobs))) == (4, 3)
+    assert (len(predictions(house)), len(house.images())) == (4, 3)
     house.held.clear()
     await keep_house(house.log, house.purging(), documents, later + DAY_US)
-    assert (len(predictions(house)), len(content(house.blobs))) == (0, 0)
+    assert (len(predictions(house)), len(house.images())) == (0, 0)
 
 
 @pytest.mark.parametrize(

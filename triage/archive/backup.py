@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model_store import VERSION, files
+from triage.archive.condemned import FOLDER as CONDEMNED
 from triage.archive.layout import SEGMENTS
 from triage.errors import Conflict, Invalid, NotFound
 from triage.journal.reading import nodes, segments, whole_end
@@ -134,6 +135,8 @@ def _save_all(place: str, part: str, writer: _Writer) -> None:
     folder = folder_of(place)
     objects = open_objects(place)
     for entry in objects.list():
+        if part == "blobs" and entry.name.startswith(f"{CONDEMNED}/"):
+            continue  # purged, and gone within the hour; a backup would keep it
         try:
             content = objects.get(entry.name)
         except NotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import time
@@ -14,7 +15,7 @@ from model_store.record import EventRecord, encode
 from triage.archive import tombstones
 from triage.archive.archiver import Archiver
 from triage.archive.compact import compact
-from triage.archive.purge import Purged, Purging
+from triage.archive.purge import Purged, Purging, old_images_of
 from triage.archive.tombstones import Tombstone
 from triage.control.hold_document import HoldDocument
 from triage.control.retention_document import RetentionDocument
@@ -53,29 +54,46 @@ def retentions(documents: Documents) -> dict[tuple[str, str], RetentionDocument]
 
 async def keep_house(log: Objects, purging: Purging, documents: Documents, now: int | None = None) -> dict[str, Any]:
     """One turn; what it did."""
-    now, done = now or now_us(), {"records": 0, "images": 0, "pending": 0, "unfinished": 0, "merged": 0}
+    now, keeping = now or now_us(), retentions(documents)
+    done: dict[str, Any] = {
+        "records": 0, "images": 0, "aside": 0, "until": 0.0, "pending": 0, "unfinished": 0, "merged": 0
+    }  # fmt: skip
     today = now // _DAY_US * _DAY_US
+    aside = await asyncio.to_thread(purging.aside)  # before tombstones are read: of what waits now, each is there
     stand = {tombstone.id: tombstone for tombstone in tombstones.load(log)}
-    for (project, site), keeps in retentions(documents).items():
-        if keeps.images_days is not None and _is_due(log, project, site, today, keeps.images_days):
-            done["images"] += await purging.old_images(project, site, today - keeps.images_days * _DAY_US)
+    old = {place for sentence, places in aside.items() for place in places if sentence == old_images_of(*place)}
+    for project, site in sorted({*keeping, *old}):  # also a site that keeps everything since: then they are put back
+        keeps = keeping.get((project, site), RetentionDocument())
+        before = 0 if keeps.images_days is None else today - keeps.images_days * _DAY_US
+        due = keeps.images_days is not None and _is_due(log, project, site, today, keeps.images_days)
+        if due or (project, site) in old:
+            _add(done, await purging.old_images(project, site, before))
+        if due and keeps.images_days is not None:
             _did(log, project, site, today, keeps.images_days)
         if keeps.records_days is not None:
-            due = retired(project, site, today - keeps.records_days * _DAY_US, now)
-            if due.id not in stand or stand[due.id].before != due.before:
-                tombstones.save(log, due)
+            record = retired(project, site, today - keeps.records_days * _DAY_US, now)
+            if record.id not in stand or stand[record.id].before != record.before:
+                tombstones.save(log, record)
     if _is_due(log, "all", "merged", today, 0):
         yesterday = datetime.datetime.fromtimestamp(today / 1e6, datetime.UTC).date() - datetime.timedelta(days=1)
         done["merged"] = compact(log, yesterday).merged
         _did(log, "all", "merged", today, 0)
     for tombstone in tombstones.load(log):
-        if not tombstone.done:
-            told: Purged = await purging.carry_out(tombstone)
-            done["records"] += told.records
-            done["images"] += told.images
-            done["pending"] += len(told.pending)
+        if not tombstone.done or tombstone.id in aside:  # who was slow may have come after it was done
+            told = await purging.carry_out(tombstone)
+            _add(done, told)
             done["unfinished"] += not told.done
+    for sentence in sorted(aside.keys() - stand.keys() - {old_images_of(*place) for place in old}):
+        _add(done, await purging.forgotten(sentence))
     return done
+
+
+def _add(done: dict[str, Any], told: Purged) -> None:
+    done["records"] += told.records
+    done["images"] += told.images
+    done["aside"] += told.aside
+    done["until"] = max(done["until"], told.until)
+    done["pending"] += len(told.pending)
 
 
 def retired(project: str, site: str, before: int, now: int) -> Tombstone:

@@ -1,15 +1,14 @@
 """Purges: the tombstone first, then what it names, everywhere that is seen from here. Whoever dies in between is made up for.
 
 A tombstone hides from every reader at once what it names. Carrying it out takes the rows out of the archive's files, overwrites
-the records in closed segments, and deletes views, queue items and images that nothing else needs. A segment that is being
-written is waited for; gateways come back to every purge until a look some time later finds nothing more. Holds win, also those
-that are declared while a purge is under way.
+the records in closed segments, deletes views and queue items, and moves images that nothing else needs out of their names until
+nobody can have been promised them (condemned.py). A segment that is being written is waited for; gateways come back to every
+purge until a look some time later finds nothing more. Holds win, also those that are declared while a purge is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,26 +19,22 @@ from pathlib import Path
 from model_store.record import TABLES, PredictionRecord, Record
 from triage.archive import tombstones
 from triage.archive.archiver import Archiver
+from triage.archive.condemned import SETTLED_S, Condemned, Settled, waiting
 from triage.archive.history import History
 from triage.archive.layout import Segment, file_of, marker
 from triage.archive.rewriting import rewrite
 from triage.archive.seen import Seen
 from triage.archive.tombstones import Hidden, Tombstone, prediction_of
 from triage.control.hold_document import HoldDocument
-from triage.errors import NotFound
 from triage.ids import derived_id
 from triage.index.forgetting import forget, forget_letters
 from triage.index.reviews import RedisReviews
 from triage.journal.erasing import erase
-from triage.journal.reading import closed, nodes, read_segment, segments
+from triage.journal.reading import closed, nodes, segments
 from triage.store.objects import Objects
 
 Holds = Callable[[str], list[HoldDocument]]
 """Project -> its holds, as they stand now."""
-_AT_ONCE = 200
-"""Images that are held in memory until nobody can have sent them again."""
-SETTLED_S = 3600.0
-"""After so long nobody writes any more what was read before the tombstone was there."""
 
 
 @dataclass
@@ -48,6 +43,11 @@ class Purged:
 
     records: int = 0
     images: int = 0
+    """That were taken out of their names."""
+    aside: int = 0
+    """Images that wait until nobody can have been promised them."""
+    until: float = 0.0
+    """Seconds since the epoch: when the last one of them may be deleted for good."""
     held: int = 0
     pending: list[str] = field(default_factory=list)
     """Segments that are being written; a later turn looks into them."""
@@ -103,24 +103,41 @@ class Purging:
                     ids.add(prediction)
             await self._forget(tombstone, ids)
             if tombstone.images:
-                done.images = await asyncio.to_thread(self._delete_images, tombstone, ids, images)
+                await asyncio.to_thread(self._condemn, tombstone.id, tombstone, ids, images, done)
             for table in (*(each for each in TABLES if each != "predictions"), "predictions"):
                 done.records += await asyncio.to_thread(self._take_out, table, tombstone.project, ids, done)
-        clean = not (done.records or done.images or done.pending)
+        clean = not (done.records or done.images or done.aside or done.pending)
         done.done = clean and self._clock() - tombstone.at / 1e6 > SETTLED_S
         if done.done:
             tombstones.save(self._log, tombstone.model_copy(update={"done": True}))
         return done
 
-    async def old_images(self, project: str, site: str, before: int) -> int:
-        """Deletes the images of a site that came before a moment (microseconds), are not held, and that nothing younger needs;
-        the records stay. How many that were."""
-        named = Tombstone(id=derived_id("old images"), project=project, site=site, before=before, at=before)
+    async def old_images(self, project: str, site: str, before: int) -> Purged:
+        """Takes away the images of a site that came before a moment (microseconds; 0: none), are not held, and that nothing
+        younger needs; the records stay. Once more does what is left, and puts back what is held or kept for longer since."""
+        named = Tombstone(id=old_images_of(project, site), project=project, site=site, before=before, at=before)
+        done = Purged()
         with Seen() as ids, Seen() as images:
             for record in self._predictions(named):
                 if not self._is_held(record) and ids.add(record.id):
                     images.add(_image(record))
-            return await asyncio.to_thread(self._delete_images, named, ids, images)
+            await asyncio.to_thread(self._condemn, named.id, named, ids, images, done)
+        return done
+
+    async def forgotten(self, sentence: str) -> Purged:
+        """Sees to images that wait by a purge of which this log knows nothing, since it was restored."""
+        done = Purged()
+        with Seen() as ids, Seen() as images:
+            await asyncio.to_thread(self._condemn, sentence, None, ids, images, done)
+        return done
+
+    def aside(self) -> dict[str, set[tuple[str, str]]]:
+        """Sentence -> (project, site) of the images that wait by it."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for each in waiting(self._blobs):
+            project, site, _ = each.image.split("/")
+            found.setdefault(each.sentence, set()).add((project, site))
+        return found
 
     async def _forget(self, tombstone: Tombstone, ids: Seen) -> None:
         if self._reviews is None:
@@ -160,33 +177,23 @@ class Purging:
         told = json.loads(self._log.get(name))
         self._log.put(name, json.dumps({**told, "sha256": after, "erasing": [before]}, indent=1).encode())
 
-    def _delete_images(self, tombstone: Tombstone, ids: Seen, images: Seen) -> int:
-        """Deletes the images of the named predictions that no other record needs; how many were there."""
+    def _condemn(self, sentence: str, named: Tombstone | None, ids: Seen, images: Seen, done: Purged) -> None:
+        """Takes the images of the named predictions that no other record needs out of their names, and decides about those that
+        wait already."""
+        condemned = Condemned(self._blobs, sentence, self._clock)
+        looked_at = self._clock()
+        for each in condemned:
+            images.add(each.image)
         for record in self._all():
             if record.id not in ids:
                 images.discard(_image(record))
-        count = 0
-        deleted: dict[str, bytes] = {}
-        for record in self._predictions(tombstone):
+        told: Settled = condemned.settle(lambda image: image not in images, looked_at)
+        for record in self._predictions(named) if named else ():
             name = _image(record)
             if name in images:
                 images.discard(name)
-                with contextlib.suppress(NotFound):
-                    deleted[name] = self._blobs.get(name)
-                    self._blobs.delete(name)
-                if len(deleted) == _AT_ONCE:
-                    count += self._not_sent_again(deleted, ids)
-        return count + self._not_sent_again(deleted, ids)
-
-    def _not_sent_again(self, deleted: dict[str, bytes], ids: Seen) -> int:
-        """Puts back what was sent once more while it was being deleted: its sender was promised that it is kept."""
-        for folder in nodes(self._folder):
-            for _, record in read_segment(segments(folder)[-1]):
-                if isinstance(record, PredictionRecord) and record.id not in ids and _image(record) in deleted:
-                    self._blobs.put(_image(record), deleted.pop(_image(record)))
-        count = len(deleted)
-        deleted.clear()
-        return count
+                done.images += condemned.condemn(name, told)
+        done.aside, done.until = told.aside, told.until
 
     def _all(self) -> Iterator[PredictionRecord]:
         history = History(self._log, self._folder)
@@ -206,3 +213,8 @@ class Purging:
 
 def _image(record: PredictionRecord) -> str:
     return f"{record.project}/{record.site}/{record.sha256}"
+
+
+def old_images_of(project: str, site: str) -> str:
+    """The sentence by which a site's old images wait."""
+    return derived_id("old images", project, site)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import math
 import tempfile
 import uuid
 from pathlib import Path
@@ -118,7 +119,10 @@ async def _purge(settings: Settings, tombstone: Any) -> dict[str, Any]:
         done = await purging.carry_out(said)
     finally:
         await reviews.close()
-    told = {"id": said.id, "records": done.records, "images": done.images, "held": done.held, "pending": done.pending}
+    told = {
+        "id": said.id, "records": done.records, "images": done.images, "aside": done.aside, "until": done.until,
+        "held": done.held, "pending": done.pending,
+    }  # fmt: skip
     return {name: value for name, value in told.items() if name != "pending" or value}
 
 
@@ -143,6 +147,19 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
     console = Console()
     for name, value in told.items():
         if name == "pending" and value:
-            console.print(f"still being written, gateways come back to it: {', '.join(value)}", highlight=False)
-        elif name != "pending":
+            which = ", ".join(value) if isinstance(value, list) else f"{value} segments"
+            console.print(f"still being written, gateways come back to it: {which}", highlight=False)
+        elif name not in ("pending", "aside", "until"):
             console.print(f"{name}: {value}", highlight=False)
+    if told.get("aside"):
+        click.echo(_aside(told["aside"], told["until"]))
+
+
+def _aside(count: int, until: float) -> str:
+    """What remains of the images, and what to do about it."""
+    when = datetime.datetime.fromtimestamp(math.ceil(until / 60) * 60, datetime.UTC)
+    are = "image is" if count == 1 else "images are"
+    return (
+        f"{count:,} {are} kept aside until {when:%H:%M} UTC in case somebody was promised them; a running gateway, or "
+        "`secondreader log purge --resume` then, deletes them"
+    )
