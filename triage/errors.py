@@ -26,6 +26,7 @@ SettingsError                     a setting names something impossible; ends the
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 
 class TriageError(Exception):
@@ -82,9 +83,10 @@ class Busy(TriageError):
 class TooOften(Busy):
     title = "Too many requests"
 
-    def __init__(self, detail: str, seconds: float) -> None:
+    def __init__(self, detail: str, seconds: float, limit: Literal["rate", "failures"]) -> None:
         """`seconds` until the next one may pass."""
         super().__init__(detail)
+        self.limit: Literal["rate", "failures"] = limit
         self.retry_after = max(1, math.ceil(seconds))
 
 

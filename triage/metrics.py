@@ -24,6 +24,10 @@ class Metrics:
         self.request_seconds = Histogram(
             "triage_http_request_duration_seconds", "From first byte to reply.", ("route",), buckets=_FAST, registry=r
         )
+        self.limited = Counter(
+            "triage_limited", "Requests refused by a rate limit (rate) or after too many wrong keys (failures).", ("limit",),
+            registry=r,
+        )  # fmt: skip
         stages = Histogram(
             "triage_stage_duration_seconds", "Stages of a prediction.", ("stage",), buckets=_FAST, registry=r
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
 import socket
 import time
@@ -27,6 +28,10 @@ CONNECTIONS = 1024
 """Open at once, idle ones among them: reviewers keep theirs. Listeners to outcomes come on top."""
 KEEP_ALIVE_S = 75
 """Longer than clients and proxies keep an idle connection: the side that closes first must not be the one that is asked."""
+
+PRIVATE = 0o077
+"""What other users of this machine may not do with what the gateway makes: images, journals, keys, the log. No other process
+needs any of it; the models are somebody else's to write, and TorchServe reads only them."""
 
 PATIENCE_S = 20
 """For what is in flight when it is told to stop, seconds."""
@@ -66,6 +71,7 @@ def _ask_for_files() -> None:
 def run(settings: Settings) -> None:
     """Blocks until the gateway is told to stop. In-flight requests are finished first. Raises SettingsError."""
     _ask_for_files()
+    os.umask(PRIVATE)
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -210,6 +210,24 @@ async def test_every_key_is_held_to_the_setting_s_rate_and_people_too(issuer: Pr
         await found.who(bearer(second.key), "127.0.0.1")
 
 
+async def test_who_is_held_back_is_told_of_once_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    made = new_key()
+    found = entrance(rate_limit=0.01, failures_per_minute=0.01)
+    found.know({made.prefix: document(made.key)}, None)
+    refused = []
+    for token in [made.key] * 20 + ["wrong"] * 80:
+        try:
+            await found.who(bearer(token), "192.0.2.1")
+        except TooOften as error:
+            refused.append(error.limit)
+        except NotAuthorized:
+            pass
+    assert (refused.count("rate"), refused.count("failures")) == (19, 20)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["somebody asks too often", "too many wrong keys come from an address"]
+    assert made.key not in caplog.text
+
+
 @pytest.mark.parametrize(("role", "shut"), [(None, True), ("caller", True), ("admin", False)])
 def test_shut_is_a_gateway_that_nobody_could_open_to_others(role: str | None, shut: bool) -> None:
     made, found = new_key(), entrance(host="0.0.0.0")

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _SUBJECT = re.compile(r"[^\x00-\x1f\x7f~]{1,120}")
 _NOBODY = AccessDocument()
 _FAILURES_AT_ONCE = 60
+TOLD_EVERY_S = 60.0
+"""Of one key, person or address that is held back the log tells no more often."""
 _FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """What proxies say of those for whom they ask; with `x-forwarded-*`."""
 _OTHER_PAGES = ("cross-site", "same-site")
@@ -55,7 +57,7 @@ class Entrance:
         self._failing = failures_per_minute / 60
         self._loopback = loopback
         self._access = _NOBODY
-        self._asked, self._failed = Buckets(), Buckets()
+        self._asked, self._failed, self._told = Buckets(), Buckets(), Buckets()
 
     def know(self, keys: Mapping[str, KeyDocument], access: AccessDocument | None, unread: bool = False) -> None:
         """What the documents say now; `unread`: there are keys whose documents are broken. Not called while the store is away:
@@ -85,7 +87,12 @@ class Entrance:
         if rate is not None:
             wait = self._asked.take(found.key or found.subject, rate, time.monotonic())
             if wait:
-                raise TooOften(f"{found.subject} may ask {rate:g} times a second; wait, and spread the requests", wait)
+                # Not every time: who asks too often would fill the log, too.
+                if not self._told.take(found.subject, 1 / TOLD_EVERY_S, time.monotonic(), 1):
+                    log.warning("somebody asks too often", extra={"subject": found.subject, "key": found.key})
+                raise TooOften(
+                    f"{found.subject} may ask {rate:g} times a second; wait, and spread the requests", wait, "rate"
+                )
         return found
 
     async def again(self, headers: Headers, peer: str | None) -> Principal:
@@ -138,7 +145,11 @@ class Entrance:
         """Raises TooOften once a peer has failed too often; what is right passes all the same, since many may share one."""
         wait = self._failed.take(peer or "", self._failing, time.monotonic(), _FAILURES_AT_ONCE)
         if wait:
-            raise TooOften("too many wrong keys came from this address; wait, and send the right one", wait) from None
+            if not self._told.take(f"peer {peer}", 1 / TOLD_EVERY_S, time.monotonic(), 1):
+                log.warning("too many wrong keys come from an address", extra={"peer": peer})
+            raise TooOften(
+                "too many wrong keys came from this address; wait, and send the right one", wait, "failures"
+            ) from None
         log.info("nobody was let in", extra={"peer": peer, "why": why})
 
 

@@ -44,7 +44,7 @@ def erase(
         total.add(bytes(content), count)
         content += total.seal()
         announce(ended.sha256, total.sha256)
-    files.replace(path, bytes(content))
+    files.replace(path, bytes(content), 0o600)
     path.with_suffix(".cut").unlink(missing_ok=True)
     return taken
 

@@ -66,7 +66,7 @@ class SegmentJournal:
         """
         try:
             make_folder(self.folder)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise SettingsError(
                 f"{self.folder} cannot be written ({error.strerror}); mend its owner, or set TRIAGE_JOURNAL to another folder"
@@ -110,7 +110,7 @@ class SegmentJournal:
 
     def _open_segment(self, number: int) -> None:
         path = self.folder / f"{number:08d}.seg"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             _write_all(file, MAGIC)
             os.fsync(file)

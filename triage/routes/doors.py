@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage.access.principal import EVERYTHING, Principal
 from triage.access.roles import Permission
-from triage.errors import Forbidden, NotAuthorized, TriageError
+from triage.errors import Forbidden, NotAuthorized, TooOften, TriageError
 from triage.parts import Parts
 from triage.reviewing.item import project_of
 from triage.routes.replies import problem_of
@@ -48,6 +48,8 @@ class Doors:
             try:
                 scope[_PRINCIPAL] = await parts.entrance.who(Headers(scope=scope), peer[0] if peer else None)
             except TriageError as error:
+                if isinstance(error, TooOften):
+                    parts.metrics.limited.labels(error.limit).inc()
                 await problem_of(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -55,11 +55,11 @@ class LocalBlobs:
         folder, _, name = path.rpartition("/")
         partial = f"{folder}/.{name}.{next(self._serial)}.{self._partial}"
         try:
-            descriptor = os.open(partial, _NEW, 0o644)
+            descriptor = os.open(partial, _NEW, 0o600)
         except FileNotFoundError:
             with self._making:
                 make_folder(Path(folder))
-            descriptor = os.open(partial, _NEW, 0o644)
+            descriptor = os.open(partial, _NEW, 0o600)
         try:
             written = os.write(descriptor, data)
             while written < len(data):

@@ -103,7 +103,7 @@ class LocalDocuments:
         try:
             with _changing(path):
                 _check(path, name, etag)
-                replace(path, content)
+                replace(path, content, 0o600)
         except OSError as error:
             raise _away(path, error) from None
         return etag_of(content)

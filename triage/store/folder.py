@@ -27,11 +27,11 @@ class FolderObjects:
         if path.exists():
             _refused(lambda: files.sync_folder(path.parent))  # whoever wrote it may not have come to this line yet
             return False
-        return _refused(lambda: files.create_once(path, content))
+        return _refused(lambda: files.create_once(path, content, 0o600))
 
     def put(self, name: str, content: bytes) -> None:
         path = self._path(name)
-        _refused(lambda: files.replace(path, content))
+        _refused(lambda: files.replace(path, content, 0o600))
 
     def swap(self, name: str, content: bytes, etag: str | None) -> str:
         path = self._path(name)
@@ -41,7 +41,7 @@ class FolderObjects:
                 raise PreconditionFailed(
                     f"{name} is {stands or 'not there'} and not {etag or 'new'}; read it again and repeat the change"
                 )
-            _refused(lambda: files.replace(path, content))
+            _refused(lambda: files.replace(path, content, 0o600))
             return _etag(path) or ""
 
     def get(self, name: str) -> bytes:
