@@ -66,6 +66,11 @@ class Metrics:
             "triage_journal_unarchived_bytes", "Of the journal that is on this disk only.", registry=r
         )
         self.outbox = Gauge("triage_outbox_depth", "1 while the index is behind the journal.", registry=r)
+        self.waits_for = Gauge(
+            "triage_index_waits_for",
+            "1 for each gateway that lives and has not brought its journal into the index: nothing is leased.", ("node",),
+            registry=r,
+        )  # fmt: skip
         self.control_age = Gauge("triage_control_age_seconds", "Since control documents were last read.", registry=r)
         self.classifier_up = Gauge("triage_classifier_up", "1 while the model answers.", ("version",), registry=r)
         self.model_info = Gauge("triage_model_info", "Models in force.", ("name", "version", "digest"), registry=r)

@@ -17,6 +17,7 @@ from triage.control.sites import Control
 from triage.desk import Desk
 from triage.golding import Golding
 from triage.index.reviews import RedisReviews
+from triage.index.whole import listed
 from triage.intake import Intake
 from triage.journal.segments import SegmentJournal
 from triage.metrics import Metrics
@@ -80,6 +81,8 @@ class Parts:
         why += [f"the challenger {name} does not answer" for name in silent]
         if self.recorder.behind:
             why.append("the index is behind the journal")
+        if self.reviews.whole is not None and self.reviews.whole.waits_for:
+            why.append(f"nothing is leased: the index waits for {listed(self.reviews.whole.waits_for)}")
         return ("deferring_only" if down or self.control.age > self.settings.control_stale_s else "answering"), why
 
     def _silent(self) -> list[str]:

@@ -132,7 +132,7 @@ async def start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     )  # fmt: skip
     adopting = Adopting(settings.journal_folder, settings.node, settings.log_place, index, reviews, archiving)
 
-    reviews.whole = whole = Whole(reviews, settings.node, recorder.holds)
+    reviews.whole = whole = Whole(reviews, settings.node, recorder.holds, metrics.waits_for)
     # What is left of the index is served while the rest is made; a moment is enough for most starts to begin whole.
     _begin(stack, _forever(recorder.step, 0.25))
     with contextlib.suppress(TimeoutError):

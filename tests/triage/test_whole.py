@@ -23,7 +23,9 @@ def whole(gateway: Wired) -> Whole:
 
 
 def serving(gateway: Wired) -> Whole:
-    gateway.reviews.whole = Whole(gateway.reviews, gateway.journal.folder.name, gateway.recorder.holds)
+    gateway.reviews.whole = Whole(
+        gateway.reviews, gateway.journal.folder.name, gateway.recorder.holds, gateway.metrics.waits_for
+    )
     return gateway.reviews.whole
 
 
@@ -38,7 +40,7 @@ async def test_a_wiped_index_gives_out_nothing_before_its_gateway_noticed(
     await gateway.predict("blue")
     assert await whole.step()
     redis.flushall()
-    with pytest.raises(IndexAway, match="being completed after a loss of Redis; ask again"):
+    with pytest.raises(IndexAway, match="after a loss of Redis and waits for the gateway test; ask again"):
         await gateway.desk.lease(QUEUE, "ada", 1, None)
     await gateway.recorder.step()
     assert len(await gateway.desk.lease(QUEUE, "ada", 1, None)) == 1
@@ -56,12 +58,15 @@ async def test_one_gateway_waits_for_what_only_the_other_knows_to_be_answered(
         redis.flushall()
         await gateway.recorder.step()  # it brings the image back, and knows of no answer
         await others.step()  # the other lives, and has not noticed
-        with pytest.raises(IndexAway):
+        with pytest.raises(IndexAway, match="waits for the gateway other; ask again"):
             await gateway.desk.lease(QUEUE, "ben", 1, None)
         await other.recorder.step()
         await others.step()
+        waited = gateway.metrics.registry.get_sample_value
+        assert (whole.waits_for, waited("triage_index_waits_for", {"node": "other"})) == (("other",), 1)
         assert await gateway.desk.lease(QUEUE, "ben", 1, None) == []
         assert await gateway.reviews.item_state(QUEUE, view["id"]) == "resolved"
+        assert (whole.waits_for, waited("triage_index_waits_for", {"node": "other"})) == ((), None)
 
 
 async def test_no_answer_is_taken_into_an_index_that_another_gateway_has_not_filled_yet(

@@ -15,25 +15,35 @@ And because a gateway can learn of a restart only when its connection breaks, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from prometheus_client import Gauge
 
 from triage.errors import IndexAway
 from triage.index.connection import RedisIndex
 from triage.index.scripts import key, script
 
 ALIVE_MS = 3000
+_NAMED = 3
+"""Gateways that a sentence names."""
 _KEYS = ("sr:{gateways}:nodes", "sr:{gateways}:seen")
 
 
 class Whole:
     """Of one gateway. `known` tells the index that holds all of its journal, None while it is behind."""
 
-    def __init__(self, index: RedisIndex, node: str, known: Callable[[], str | None]) -> None:
+    def __init__(
+        self, index: RedisIndex, node: str, known: Callable[[], str | None], gauge: Gauge | None = None
+    ) -> None:
+        """`gauge`: by `node`, of those that are waited for."""
+        self._gauge = gauge or Gauge("waits", "Gateways that are waited for.", ("node",), registry=None)
         self._index = index
         self._node = node
         self._known = known
         self._stands: tuple[int, str] | None = None
         """The connection, and the index that was whole over it."""
+        self.waits_for: tuple[str, ...] = ()
+        """Gateways that live and whose journals are not known to be in this index; this one among them, if its is not."""
         self._marked: set[str] = set()
         """Queues that carry the mark of that index."""
 
@@ -42,8 +52,10 @@ class Whole:
         connection, here = self._index.connections, await self._index.identity()
         known = self._known()
         mine = here if known == here else ""
-        missing = (await self._index.run(script("whole", _KEYS, self._node, mine, ALIVE_MS, here)))[0]
-        stands = (connection, here) if mine and missing == 0 else None
+        (missing,) = await self._index.run(script("whole", _KEYS, self._node, mine, ALIVE_MS, here))
+        waits_for = {node.decode() for node in missing} | (set() if mine else {self._node})
+        self._told(tuple(sorted(waits_for)))
+        stands = (connection, here) if not waits_for else None
         if stands != self._stands:
             self._stands, self._marked = stands, set()
         return stands is not None
@@ -70,11 +82,26 @@ class Whole:
     def lacking(self) -> IndexAway:
         """What to raise when a queue did not carry its mark."""
         self.lost()
-        return IndexAway("the queue is being completed after a loss of Redis; ask again in a moment")
+        waits = f" and waits for {listed(self.waits_for)}" if self.waits_for else ""
+        return IndexAway(f"the queue is being completed after a loss of Redis{waits}; ask again in a moment")
 
     def lost(self) -> None:
         """A queue did not carry its mark: something happened to the index."""
         self._stands, self._marked = None, set()
 
+    def _told(self, waits_for: tuple[str, ...]) -> None:
+        if waits_for != self.waits_for:
+            for gone in set(self.waits_for) - set(waits_for):
+                self._gauge.remove(gone)
+            self.waits_for = waits_for
+        for node in waits_for:
+            self._gauge.labels(node).set(1)
+
     def _holds(self) -> bool:
         return self._stands is not None and self._stands[0] == self._index.connections
+
+
+def listed(nodes: Sequence[str]) -> str:
+    """For a sentence: the gateways by name, the first of them if they are many."""
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return f"the gateway{'s' if len(nodes) > 1 else ''} {', '.join(nodes[:_NAMED])}{more}"
