@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from model_store.labels import LabelSchema
-from model_store.record import PredictionRecord, VerdictRecord
+from model_store.record import EventRecord, PredictionRecord, VerdictRecord
 from model_store.rules import Rules
 from triage.ids import reading_id
 from triage.reviewing.item import Item
@@ -180,3 +180,19 @@ def people_final(verdict: VerdictRecord) -> dict[str, Any]:
     if verdict.new_label and verdict.agreed_outcome in (None, "new_label"):
         final["new_label"] = verdict.new_label
     return final
+
+
+def outcome(
+    kind: str, record: PredictionRecord | VerdictRecord | EventRecord, final: dict[str, Any] | None, **more: str
+) -> bytes:
+    """What is told to those who listen for a prediction, JSON."""
+    if isinstance(record, EventRecord):
+        prediction, case = record.subject, record.detail.get("case")
+    else:
+        prediction, case = record.prediction if isinstance(record, VerdictRecord) else record.id, record.case
+    return msgspec.json.encode(
+        {
+            "type": kind, "prediction": prediction, "project": record.project, "site": record.site, "case": case, **more,
+            "final": final,
+        }
+    )  # fmt: skip

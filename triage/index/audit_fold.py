@@ -1,10 +1,8 @@
-"""Folds what audits and recalls are made of into Redis: draws, readings, answers in doubt. Part of the index (index.py)."""
+"""Folds what audits and recalls are made of into Redis: draws, readings, answers in doubt. Part of the index (fold.py)."""
 
 from __future__ import annotations
 
 import logging
-
-import msgspec
 
 from model_store.errors import ModelStoreError
 from model_store.record import EventRecord, PredictionRecord, Record, VerdictRecord
@@ -63,13 +61,10 @@ class AuditIndex:
     async def _recalled(self, event: EventRecord) -> None:
         detail, queue = event.detail, queue_of(event.project)
         labels, received_at = tuple(detail["labels"].split()), int(detail["received_at"])
-        outcome = {
-            "type": "recall", "prediction": event.subject, "project": event.project, "site": event.site,
-            "case": detail.get("case"), "recall": detail["recall"], "label": detail["label"],
-            "final": {
-                "labels": labels, "by": "model", "revision": int(detail["revision"]), "at": answers.when(received_at)
-            },
+        final = {
+            "labels": labels, "by": "model", "revision": int(detail["revision"]), "at": answers.when(received_at)
         }  # fmt: skip
+        outcome = answers.outcome("recall", event, final, recall=detail["recall"], label=detail["label"])
         if detail["read"] == "now":
             assert event.site is not None
             item = Item(
@@ -80,6 +75,4 @@ class AuditIndex:
             )  # fmt: skip
             # After the audits, which are evidence, and before everything else: somebody may be relying on the answer.
             await self._reviews.enqueue(detail.get("queue", queue), item, score(received_at, BONUS_S / 2))
-        await self._audits.tell_recall(
-            queue, detail["recall"], event.subject, msgspec.json.encode(outcome), self._retention_s
-        )
+        await self._audits.tell_recall(queue, detail["recall"], event.subject, outcome, self._retention_s)

@@ -11,7 +11,6 @@ from model_store.record import PredictionRecord
 from triage import answers
 from triage.index.reviews import RedisReviews
 from triage.index.scripts import key
-from triage.index.verdict_fold import outcome
 from triage.reviewing.item import queue_of
 
 KEPT = 100_000
@@ -19,7 +18,7 @@ KEPT = 100_000
 
 async def tell_automatic(reviews: RedisReviews, record: PredictionRecord) -> None:
     """Publishes an automatic answer; again when the journal is replayed. Raises IndexAway."""
-    body = outcome("final", record, answers.model_final(record))
+    body = answers.outcome("final", record, answers.model_final(record))
     queue = queue_of(record.project)
     await reviews.run(
         ("XADD", key(queue, "automatic"), "MAXLEN", "~", KEPT, "*", "outcome", body), ("SADD", "sr:queues", queue)

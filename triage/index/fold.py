@@ -24,7 +24,7 @@ from triage.index.automatic import tell_automatic
 from triage.index.cases import CLOSED, RedisCases
 from triage.index.reviews import RedisReviews
 from triage.index.truths import put_truth
-from triage.index.verdict_fold import VerdictIndex, outcome
+from triage.index.verdict_fold import VerdictIndex
 from triage.reviewing.item import queue_of
 from triage.reviewing.routing import place
 
@@ -73,8 +73,8 @@ class Index:
             assert record.queue is not None
             final = answers.model_final(record)
             await self._reviews.finish(
-                record.queue, record.id, "withdrawn", msgspec.json.encode(final), outcome("final", record, final),
-                self._retention_s, b"", record.revision,
+                record.queue, record.id, "withdrawn", msgspec.json.encode(final),
+                answers.outcome("final", record, final), self._retention_s, b"", record.revision,
             )  # fmt: skip
 
     async def _open(self, record: Record, told: Told | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from model_store.record import EventRecord
-from triage.answers import when
+from triage import answers
 from triage.ids import derived_id
 from triage.index.reviews import RedisReviews
 from triage.reviewing.item import DIED, REQUEUED, UNRESOLVED, Ending, Item
@@ -51,12 +51,8 @@ async def apply(reviews: RedisReviews, event: EventRecord, retention_s: int) -> 
     elif event.name == REQUEUED:
         await reviews.requeue(event.detail["queue"], event.detail["item"], int(event.detail["number"]), _STRAY_S)
     elif event.name == UNRESOLVED:
-        final = {"labels": (), "by": "nobody", "outcome": "unresolved", "revision": 0, "at": when(event.at)}
-        outcome = {
-            "type": "unresolved", "prediction": event.subject, "project": event.project, "site": event.site,
-            "case": event.detail.get("case"), "final": final,
-        }  # fmt: skip
+        final = {"labels": (), "by": "nobody", "outcome": "unresolved", "revision": 0, "at": answers.when(event.at)}
         await reviews.finish(
             event.detail["queue"], event.detail["item"], "unresolved", msgspec.json.encode(final),
-            msgspec.json.encode(outcome), retention_s, prediction=event.subject,
+            answers.outcome("unresolved", event, final), retention_s, prediction=event.subject,
         )  # fmt: skip

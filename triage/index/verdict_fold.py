@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from model_store.record import PredictionRecord, VerdictRecord, encode
+from model_store.record import VerdictRecord, encode
 from triage import answers
 from triage.index.audit_fold import AuditIndex
 from triage.index.disguises import RedisDisguises
@@ -51,7 +51,7 @@ class VerdictIndex:
             return
         await self._watch(verdict)
         kind, final = told(verdict)
-        published = self.verdicts.told(verdict, outcome(kind, verdict, final) if kind else b"")
+        published = self.verdicts.told(verdict, answers.outcome(kind, verdict, final) if kind else b"")
         if final:  # in one write and in this order: whoever hears of it finds it
             await asyncio.gather(self._finish(verdict, msgspec.json.encode(final)), published)
         else:
@@ -86,17 +86,6 @@ def told(verdict: VerdictRecord) -> tuple[str | None, dict[str, Any] | None]:
         return None, None
     kind = "correction" if verdict.corrects else "final" if decides(verdict) else None
     return kind, answers.people_final(verdict) if kind or verdict.purpose == "recall" else None
-
-
-def outcome(kind: str, record: PredictionRecord | VerdictRecord, final: dict[str, Any] | None) -> bytes:
-    """As listeners get it, JSON."""
-    prediction = record.prediction if isinstance(record, VerdictRecord) else record.id
-    return msgspec.json.encode(
-        {
-            "type": kind, "prediction": prediction, "project": record.project, "site": record.site, "case": record.case,
-            "final": final,
-        }
-    )  # fmt: skip
 
 
 def place(item: Item) -> float:
