@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from model_store.record import Record, VerdictRecord
+from model_store.record import VerdictRecord
 from triage.archive.history import History
 from triage.control.sites import Control
 from triage.ids import now_us
@@ -35,13 +35,8 @@ class Logged:
     def __call__(self, project: str, after: int) -> Iterator[VerdictRecord]:
         history = History(open_objects(self._log), self._folder)
         for record in history.records(None, ("verdicts",), after):
-            if _of(record, project, after):
-                assert isinstance(record, VerdictRecord)
+            if isinstance(record, VerdictRecord) and record.project == project and record.at > after:
                 yield record
-
-
-def _of(record: Record, project: str, after: int) -> bool:
-    return isinstance(record, VerdictRecord) and record.project == project and record.at > after
 
 
 class People:

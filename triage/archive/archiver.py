@@ -124,9 +124,8 @@ class Archiver:
             to_the_log(each)
         if not self._objects.create(marker(segment), json.dumps(told, indent=1).encode()):
             self._compare(path, json.loads(self._objects.get(marker(segment))))
-        if len(later := tombstones.load(self._objects)) != len(
-            graves
-        ):  # said while we wrote, and perhaps searched for before
+        # Said while we wrote, and perhaps searched for before.
+        if len(later := tombstones.load(self._objects)) != len(graves):
             for file in files:
                 rewrite(self._objects, str(file["name"]), Hidden(later))
         self._marked.setdefault(segment.node, set()).add(segment.number)

@@ -34,5 +34,5 @@ def audits_to_detect(promise: Promise, error: float, *, fresh: bool = False, run
         if 2 * left <= runs:
             return float(audits)
         if audits % promise.horizon == 0:
-            stakes = np.minimum(stakes, first)  # the block's end, as in triage.monitor.update
+            stakes = np.minimum(stakes, first)  # the block's end, as in monitor.update
     return math.inf

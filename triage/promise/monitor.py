@@ -144,9 +144,8 @@ def _lowered(stakes: tuple[float, ...], bet: Bets) -> tuple[float, ...]:
 
 def _total(stakes: tuple[float, ...]) -> float:
     total = 0.0
-    for (
-        stake
-    ) in stakes:  # not sum(): from Python 3.12 on it rounds differently from numpy's, and simulations must agree
+    # Not sum(): from Python 3.12 on it rounds differently from numpy's, and simulations must agree.
+    for stake in stakes:
         total += stake
     return total
 
