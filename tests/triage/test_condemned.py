@@ -15,6 +15,7 @@ from embedded.stack import Valkey
 from model_store.record import PredictionRecord
 from tests.triage.failing_objects import Died, Dying, content
 from tests.triage.gateway_parts import Wired
+from tests.triage.object_store import S3
 from tests.triage.test_journal import write
 from tests.triage.test_purge import DAY_US, House, about, predictions
 from triage.archive import tombstones
@@ -32,6 +33,7 @@ from triage.metrics import Metrics
 from triage.settings import Settings
 from triage.store.blobs import LocalBlobs
 from triage.store.documents import LocalDocuments
+from triage.store.opening import open_blobs
 from triage.store.places import open_objects
 
 SOON_S = 600.0
@@ -111,6 +113,29 @@ async def test_an_image_that_another_machine_was_just_sent_again_is_put_back(
     assert house.blobs.get(image_of(gone)) == pixels
     assert list(waiting(house.blobs)) == []
     theirs.close()
+
+
+async def test_it_is_the_same_in_a_bucket(
+    house: House, gone: PredictionRecord, pixels: bytes, s3: S3, tmp_path: Path
+) -> None:
+    place = s3.url(tmp_path.name)
+    house.blobs, house.log, theirs = (
+        open_objects(f"{place}/blobs"),
+        open_objects(f"{place}/log"),
+        open_blobs(f"{place}/blobs"),
+    )
+    assert await theirs.put(image_of(gone), pixels)
+    assert not await theirs.put(image_of(gone), pixels)
+    told = await house.purge(predictions=(gone.id,))
+    assert house.images() == set()
+    await Elsewhere(house, tmp_path / "elsewhere", gone).archive()
+    assert ((await turn(house, told)).aside, house.images()) == (1, {image_of(gone)})
+    assert (await turn(house, told, SETTLED_S)).done
+    assert content(house.blobs) == {image_of(gone): pixels}
+    again = await house.purge(predictions=("sent again",))
+    assert house.images() == set()
+    assert (await turn(house, again, SETTLED_S + 1)).done
+    assert content(house.blobs) == {}
 
 
 async def test_whoever_sends_it_after_that_stores_it_anew(
