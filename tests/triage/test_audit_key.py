@@ -10,8 +10,9 @@ import pytest
 
 from tests.triage.object_store import S3
 from triage.errors import SettingsError
-from triage.store.audit_key import NAME, audit_key, there
+from triage.store.audit_key import NAME, audit_key
 from triage.store.places import open_objects
+from triage.store.shared_key import there
 
 
 def test_whoever_comes_first_makes_it_and_all_draw_alike(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def explain(prediction_id: str, config: Path | None, data: Path | None, as_json:
     from triage.control.catalog import Catalog
     from triage.explain import explain as again
     from triage.explain import find, summary
-    from triage.store.audit_key import NAME, audit_key, there
+    from triage.store.audit_key import NAME, audit_key
+    from triage.store.shared_key import there
 
     settings = settings_of(config, data=data)
     control = settings.control_place
@@ -141,7 +142,8 @@ def replay(
     from triage.control.catalog import Catalog
     from triage.replay import replay as again
     from triage.replay import what_if
-    from triage.store.audit_key import NAME, audit_key, there
+    from triage.store.audit_key import NAME, audit_key
+    from triage.store.shared_key import there
 
     settings = settings_of(config, data=data, log=log)
     control = settings.control_place

@@ -10,14 +10,14 @@ import hashlib
 import hmac
 from pathlib import Path
 
-from triage.store.audit_key import secret
+from triage.store.shared_key import shared_key
 
 NAME = "person.key"
 
 
 def person_key(control: str | Path) -> bytes:
     """The key beside the control documents; whoever comes first makes it. Raises SettingsError."""
-    return secret(control, NAME, "under which people are known", "if nobody is to be found any more")
+    return shared_key(control, NAME, "under which people are known", "if nobody is to be found any more")
 
 
 def keyed_person(key: bytes, project: str, person: str) -> str:
