@@ -218,9 +218,8 @@ class Control:
     def _check_labels(self, site: Site) -> None:
         """Reviewers of a project share one queue and one list of labels. Raises ModelStoreError for a site with another."""
         for other in self._sites.values():
-            if (
-                other.project == site.project and other.name != site.name
-            ) and other.labels.digest != site.labels.digest:
+            same_queue = other.project == site.project and other.name != site.name
+            if same_queue and other.labels.digest != site.labels.digest:
                 raise ModelStoreError(
                     f"site {site.project}/{site.name} has other labels than {other.project}/{other.name}, and reviewers "
                     "of a project choose from one list; declare it in a project of its own"
