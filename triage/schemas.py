@@ -159,10 +159,19 @@ class LastTry(_Body):
     taken: bool
 
 
+class Gone(_Body):
+    """That the receiver answered 410."""
+
+    because: str
+    at: str
+
+
 class Deliveries(_Body):
     """How a webhook fares."""
 
     enabled: bool
+    """Its document says so, and its receiver did not say that it is gone."""
+    gone: Gone | None = None
     problem: str | None
     """What keeps this gateway from sending anything: address or secret."""
     holder: str | None

@@ -78,7 +78,7 @@ PLACED = {
         "PUT /v1/projects/{project}/sites/{site}",
         "PUT /v1/projects/{project}/retention/{name}", "DELETE /v1/projects/{project}/retention/{name}",
         "PUT /v1/projects/{project}/webhooks/{name}", "DELETE /v1/projects/{project}/webhooks/{name}",
-        "POST /v1/projects/{project}/webhooks/{name}/replay",
+        "POST /v1/projects/{project}/webhooks/{name}/replay", "DELETE /v1/projects/{project}/webhooks/{name}/gone",
     ],
     "suspend": [
         "POST /v1/projects/{project}/sites/{site}/classes/{label}/suspend",

@@ -162,20 +162,33 @@ def test_a_receiver_that_is_gone_is_sent_nothing_more(site: Site, receiver: Rece
     site.open()
     receiver.script(status=410)
     site.hook(receiver)
+    wrote = site.http.get("/v1/projects/default/webhooks/w")
     site.answer(1)
     told = eventually(lambda: not (state := site.state())["enabled"] and state)
     assert not told["last"]["taken"]
+    assert "410" in told["gone"]["because"]
     stands = site.http.get("/v1/projects/default/webhooks/w")
-    assert "410" in stands.json()["disabled_because"]
+    assert stands.headers["etag"] == wrote.headers["etag"], "the document is its author's"
     eventually(lambda: site.state()["holder"] is None, 20)
     came = len(receiver.came)
     receiver.script()
     site.answer(2)
-    document = {**stands.json(), "enabled": True, "disabled_because": ""}
-    etag = stands.headers["etag"]
-    assert site.http.put("/v1/projects/default/webhooks/w", json=document, headers={"If-Match": etag}).is_success
+    # The same document again, and one that names the same address, wake nobody.
+    again = site.http.put(
+        "/v1/projects/default/webhooks/w", json=stands.json(), headers={"If-Match": stands.headers["etag"]}
+    )
+    more = {**stands.json(), "timeout_s": 3}
+    again = site.http.put("/v1/projects/default/webhooks/w", json=more, headers={"If-Match": again.headers["etag"]})
+    assert again.is_success
+    assert (site.state()["enabled"], len(receiver.came)) == (False, came)
+    back = "/v1/projects/default/webhooks/w/gone"
+    assert site.http.delete(back).status_code == 204
+    assert site.state()["gone"] is None
     eventually(lambda: len(receiver.taken()) == 3)
     assert len(receiver.came) == came + 3
+    problem(site.http.delete(back), 404, "did not say that it is gone")
+    assert [event.actor for event in site.events("webhook_gone_changed")] == ["webhooks"]
+    assert len(site.events("webhook_gone_removed")) == 1
 
 
 def test_redirects_are_not_followed(site: Site, receiver: Receiver) -> None:

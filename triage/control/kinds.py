@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from triage.access.access_document import AccessDocument
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Permission
+from triage.control.gone_document import GoneDocument
 from triage.control.hold_document import HoldDocument
 from triage.control.retention_document import RetentionDocument
 from triage.control.switch_document import SwitchDocument
@@ -72,6 +73,7 @@ KINDS: dict[str, Kind[Any]] = {
         Kind("hold", "holds", HoldDocument, "log.read", "purge"),
         Kind("retention", "retention", RetentionDocument, "sites.read", "sites.manage", of_site=True),
         Kind("webhook", "webhooks", WebhookDocument, "sites.read", "sites.manage"),
+        Kind("webhook_gone", "webhooks-gone", GoneDocument, "sites.read", "sites.manage", routed=False),
         Kind("project_switch", "switch", SwitchDocument, "sites.read", "suspend", single=True),
     )
 }

@@ -38,7 +38,7 @@ class WebhookDocument(BaseModel):
     """Outcomes before it are not sent. None: everything is that is kept, `retention_s` long."""
     enabled: bool = True
     disabled_because: Annotated[str, Field(max_length=500)] = ""
-    """Written by the service when the receiver says that it is gone."""
+    """Of documents that earlier versions changed when the receiver said that it is gone; means nothing any more."""
     at_once: Annotated[int, Field(ge=1, le=32)] = 4
     """Messages on their way at once; never two of one prediction."""
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 10.0

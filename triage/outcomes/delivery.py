@@ -37,7 +37,7 @@ class Report(Protocol):
     async def gap(self, name: Name, stream: str, after: str, oldest: str) -> None:
         """Journals that outcomes were trimmed before they were sent."""
 
-    async def gone(self, name: Name, says: str) -> None:
+    async def gone(self, name: Name, url: str, says: str) -> None:
         """The receiver wants nothing any more."""
 
 
@@ -145,7 +145,7 @@ class Delivery:
         self._report.counted(self._name, "delivered" if sent.taken else "failed")
         await self._ledger.tried(self._name, when(int(1e6 * now)), sent.says, sent.taken)
         if sent.gone:
-            await self._report.gone(self._name, sent.says)
+            await self._report.gone(self._name, self._document.url, sent.says)
             self._is_gone = True
         elif sent.taken:
             await self._redone(message)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from typing import Any
 
 from model_store.record import EventRecord
 from triage.changes import Changes
+from triage.control.gone_document import GoneDocument
 from triage.control.sites import Control
 from triage.control.webhook_document import WebhookDocument
 from triage.errors import IndexAway, NotFound, TriageError
@@ -22,6 +24,7 @@ from triage.recorder import Recorder
 
 log = logging.getLogger(__name__)
 ACTOR = "webhooks"
+GONE = "webhook_gone"
 _AFTER_FAULT_S = 30.0
 
 
@@ -82,7 +85,11 @@ class Webhooks:
             await self._sender.check(document)
         except (OSError, ValueError) as error:
             problem = str(error)
-        return {**await self._ledger.state(name, letters), "enabled": document.enabled, "problem": problem}
+        gone = self._gone(name, document)
+        return {
+            **await self._ledger.state(name, letters), "enabled": document.enabled and gone is None, "problem": problem,
+            "gone": {"because": gone.because, "at": gone.at.isoformat()} if gone else None,
+        }  # fmt: skip
 
     async def rewind(self, name: Name, to: Position) -> dict[str, str]:
         """Everything after a position is sent again; where each stream begins. Raises NotFound, IndexAway."""
@@ -126,15 +133,29 @@ class Webhooks:
             "outcomes were no longer kept when a webhook came to them", extra={"project": name.project, **detail}
         )
 
-    async def gone(self, name: Name, says: str) -> None:
-        entry = self._control.entry("webhook", name.project, name.webhook)
-        if entry is None:
+    async def gone(self, name: Name, url: str, says: str) -> None:
+        if self._control.entry("webhook", name.project, name.webhook) is None:
             return
-        off = entry.model.model_copy(update={"enabled": False, "disabled_because": says})
+        said = GoneDocument(url=url, because=says[:500], at=datetime.datetime.now(datetime.UTC))
+        before = self._control.entry(GONE, name.project, name.webhook)
         try:
-            await self._changes.keep("webhook", name.project, name.webhook, off, entry.etag, ACTOR)
-        except TriageError as error:  # somebody changed it meanwhile: their word stands
+            await self._changes.keep(GONE, name.project, name.webhook, said, before and before.etag, ACTOR)
+        except TriageError as error:  # another replica was faster, or somebody takes it back just now
             log.info("a webhook was not disabled", extra={"webhook": str(name), "why": str(error)})
+
+    async def back(self, name: Name, actor: str) -> None:
+        """Sends again to a receiver that had said it is gone. Raises NotFound, and what `Changes` does."""
+        self._document(name)
+        entry = self._control.entry(GONE, name.project, name.webhook)
+        if entry is None:
+            raise NotFound(f"the receiver of {name.webhook!r} did not say that it is gone; see its deliveries")
+        await self._changes.drop(GONE, name.project, name.webhook, entry.etag, actor)
+
+    def _gone(self, name: Name, document: WebhookDocument) -> GoneDocument | None:
+        """What its receiver said, if the document still names it."""
+        entry = self._control.entry(GONE, name.project, name.webhook)
+        said = entry.model if entry else None
+        return said if isinstance(said, GoneDocument) and said.url == document.url else None
 
     async def _run(self, name: Name, delivery: Delivery) -> None:
         try:
@@ -158,8 +179,9 @@ class Webhooks:
         for project in {site.project for site in self._control.sites}:
             for webhook, document in self._control.of("webhook", project).items():
                 entry = self._control.entry("webhook", project, webhook)
-                if entry is not None and document.enabled:
-                    found[Name(project, webhook)] = (document, entry.etag)
+                name = Name(project, webhook)
+                if entry is not None and document.enabled and self._gone(name, document) is None:
+                    found[name] = (document, entry.etag)
         return found
 
     def _document(self, name: Name) -> WebhookDocument:

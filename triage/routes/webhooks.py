@@ -45,6 +45,17 @@ async def deliveries(
     return json_reply(state)
 
 
+@router.delete("/gone", status_code=204, responses=_NONE)
+async def back(
+    request: Request, project: Project, name: Project,
+    who: Annotated[Principal, Depends(permits("sites.manage", all_sites=True))],
+) -> Response:  # fmt: skip
+    """Sends again, from where it ended, to a receiver that had answered 410."""
+    parts: Parts = request.app.state.parts
+    await parts.webhooks.back(Name(project, name), who.subject)
+    return Response(status_code=204)
+
+
 @router.post("/replay", response_model=Replayed, responses={400: {"model": Problem}, **_NONE})
 async def replay(
     request: Request, project: Project, name: Project, body: Replay,
