@@ -44,7 +44,7 @@ class AuditIndex:
                 # A reading does not know which release answered: whoever watches either of them looks.
                 await self._audits.reading(
                     queue_of(record.project), (record.site, record.site + CANARY), record.prediction, record.reading,
-                    record.drawn, reading,
+                    record.drawn, reading, record.reviewer,
                 )  # fmt: skip
         elif isinstance(record, EventRecord) and record.name == RECALLED:
             await self._recalled(record)

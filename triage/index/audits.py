@@ -79,14 +79,15 @@ class RedisAudits:
             await self._reviews.run(script("draw", keys, *arguments))
 
     async def reading(
-        self, queue: str, sites: Sequence[str], prediction: str, number: int, labels: Sequence[str], reading: Reading
-    ) -> None:
+        self, queue: str, sites: Sequence[str], prediction: str, number: int, labels: Sequence[str], reading: Reading,
+        reviewer: str,
+    ) -> None:  # fmt: skip
         """What the first or second reading (1, 2) of a draw said; `labels` are those that were drawn, one at least, and `sites`
-        where somebody may wait for them."""
+        where somebody may wait for them. Whoever was first is not the second, too."""
         keys = [_draw(queue, prediction), key(queue, "ready")]
         names = [str(Class(site, label)) for site in sites for label in labels]
         told = msgspec.msgpack.encode(reading)
-        await self._reviews.run(script("reading", keys, number, reading.at, told, _STRAY_S, *names))
+        await self._reviews.run(script("reading", keys, number, reading.at, told, _STRAY_S, reviewer, *names))
 
     async def ready(self, queue: str, count: int) -> list[Class]:
         """Classes of which something was read, each given once; who is given one and dies is made up for by `drawn`."""
