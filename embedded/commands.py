@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -86,13 +87,21 @@ def up(data: Path, model: str | None, rules: str | None, port: int) -> None:
         found = rule_files.find(data, rules) if rules else None
         key = key_of_this_run(data)
         with Stack(data, port) as stack:
-            gateway = stack.start_gateway(stack.start_redis(), stack.start_torchserve(bundle), key)
+            redis, model_server = stack.start_redis(), stack.start_torchserve(bundle)
+            gateway = stack.start_gateway(redis, model_server, key)
             replaced = go_live(gateway.url, bundle, found, key) if model else None
             if replaced:
                 console.print(replaced, soft_wrap=True)
             name = f"{bundle.manifest.name}/{bundle.manifest.version}"
             console.print(
                 f"Serving {name} at [bold]{gateway.url}[/bold]; review at {gateway.url}/review. Ctrl-C stops."
+            )
+            # Ports differ from start to start. A Redis that was named is known to doctor already; its URL may hold a password.
+            own = "" if "TRIAGE_REDIS_URL" in os.environ else f" --redis-url {redis}"
+            console.print(
+                f"Is all well? secondreader doctor --data {data}{own} --torchserve-url {model_server}",
+                soft_wrap=True,
+                highlight=False,
             )
             _until_told_to_stop(gateway)
     except (StartError, HandlersError, ModelStoreError, SettingsError) as error:

@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import secondreader
 from embedded.stack import Valkey
 from tests.triage.failing_objects import Died, Dying, content
 from tests.triage.gateway_parts import Wired
-from tests.triage.object_store import S3, running_s3
+from tests.triage.object_store import S3
 from tests.triage.test_index import contents, story
 from tests.triage.test_journal import write
 from tests.triage.written import event
@@ -31,12 +30,6 @@ from triage.journal.reading import segments
 from triage.settings import Settings
 from triage.store.objects import Objects
 from triage.store.places import open_objects
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with running_s3(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -121,6 +114,13 @@ def test_only_an_empty_place_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "again" / "models").exists()
 
 
+def test_a_folder_in_which_nothing_is_makes_no_backup(tmp_path: Path) -> None:
+    done = CliRunner().invoke(secondreader.main, ["backup", str(tmp_path / "kept"), "--data", str(tmp_path / "wrong")])
+    assert done.exit_code == 1
+    assert "holds nothing to save; name the folder that gateways use with --data" in done.output.replace("\n", " ")
+    assert not list((tmp_path / "kept").rglob("*.json"))
+
+
 def test_a_backup_that_was_not_finished_is_none(tmp_path: Path) -> None:
     settings = made(tmp_path / "data")
     whole = Dying(open_objects(tmp_path / "whole"))
@@ -130,7 +130,7 @@ def test_a_backup_that_was_not_finished_is_none(tmp_path: Path) -> None:
         target = open_objects(tmp_path / f"backup{steps}")
         with pytest.raises(Died):
             save(settings, Dying(target, steps), True, True, ignore)
-        with pytest.raises(Invalid, match=r"was not finished$"):
+        with pytest.raises(Invalid, match=r"was not finished; name what .secondreader backup. filled$"):
             restore(target, Settings(data=tmp_path / f"again{steps}"), ignore)
         assert not (tmp_path / f"again{steps}").exists()
 

@@ -65,7 +65,7 @@ class Parts:
 
 
 def save(settings: Settings, target: Objects, blobs: bool, models: bool, seen: Callable[[], None]) -> dict[str, int]:
-    """Files per part. Raises Conflict when the target holds something, Unavailable."""
+    """Files per part. Raises Conflict when the target holds something, Invalid when there is nothing to save, Unavailable."""
     for entry in target.list():
         raise Conflict(f"the backup's place is not empty, it holds {entry.name}; name another, or remove what is there")
     writer = _Writer(target, seen)
@@ -77,6 +77,8 @@ def save(settings: Settings, target: Objects, blobs: bool, models: bool, seen: C
             _save_changing(open_objects(place), part, writer)
         else:
             _save_all(place, part, writer)
+    if not writer.files:  # a backup of the wrong folder would be noticed on the day that it is needed
+        raise Invalid(f"{settings.data} holds nothing to save; name the folder that gateways use with --data")
     return writer.close(parts)
 
 
@@ -90,6 +92,11 @@ class _Writer:
         self._lists: list[str] = []
         self._counts: dict[str, int] = {}
         self._bytes = 0
+
+    @property
+    def files(self) -> int:
+        """How many so far."""
+        return sum(self._counts.values())
 
     def put(self, name: str, content: bytes, mode: int = 0o644) -> None:
         self._target.put(name, content)
@@ -199,7 +206,10 @@ def _manifest(source: Objects) -> dict[str, list[str]]:
     try:
         told: dict[str, list[str]] = json.loads(source.get(MANIFEST))
     except NotFound:
-        raise Invalid("there is no manifest.json, so that this is no backup, or one that was not finished") from None
+        raise Invalid(
+            "there is no manifest.json in it, so that it is no backup, or one that was not finished; name what "
+            "'secondreader backup' filled"
+        ) from None
     return told
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from triage.access.key_document import KeyDocument
 from triage.access.roles import Role
@@ -82,7 +82,7 @@ def show(url: str | None, key: str | None, config: Path | None, data: Path | Non
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("key", "subject", "roles", "state", "created", "expires", "note")
+    table = Table(Column("key", no_wrap=True), "subject", "roles", "state", "created", "expires", "note")
     for each in found:
         expires = (each["expires_at"] or "")[:10]
         about = (each["state"], each["created_at"][:10], expires, plain(each["note"]))
