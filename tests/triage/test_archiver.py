@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from model_store.record import Record
 from tests.triage.failing_objects import Died, Dying, content
-from tests.triage.object_store import S3, running_s3
+from tests.triage.object_store import S3
 from tests.triage.test_export import identity
 from tests.triage.test_journal import journal, write
 from tests.triage.written import event, records
@@ -29,12 +28,6 @@ from triage.store.objects import Objects
 from triage.store.places import open_objects
 
 DAY_US = 86_400_000_000
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with running_s3(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from embedded.ports import free_ports
-from tests.triage.object_store import S3, running_s3
+from tests.triage.object_store import S3
 from triage.errors import NotFound, PreconditionFailed, SettingsError, Unavailable
 from triage.store.objects import Objects
 from triage.store.places import open_objects, under
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with running_s3(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
 
 Again = Callable[[], Objects]
 

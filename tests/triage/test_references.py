@@ -80,6 +80,7 @@ async def test_what_is_held_is_told_before_it_is_read(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """One for this file, since a test ends it."""
     with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
