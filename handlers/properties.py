@@ -28,7 +28,7 @@ class Listen:
     max_request_bytes: int = 25 * MIB
     max_response_bytes: int = 4 * MIB
     queue: int = 256
-    """Images that may wait; the next is answered 503 at once. This times the largest request bounds its memory."""
+    """Requests that may wait; the next is answered 503 at once. This times the largest request bounds its memory."""
 
 
 def config(listen: Listen, serving: Serving, archive: Path) -> str:

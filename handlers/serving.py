@@ -55,6 +55,11 @@ class Serving(BaseModel):
         chosen = max(1, cores() // max(1, threads)) if workers is None else workers
         return cls.checked(provider=provider, workers=chosen, threads=threads)
 
+    @property
+    def requests(self) -> int:
+        """Requests at once that keep every worker busy: one in its hands and one at its door."""
+        return 2 * self.workers * self.batch_size
+
     def model_config_yaml(self) -> str:
         """TorchServe's model-config: its own keys at the top, the handler's beneath `handler`."""
         return (

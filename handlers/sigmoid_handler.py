@@ -45,22 +45,43 @@ class SigmoidHandler:
             raise
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
-        """One body for each request, in order; status and media type go through the context."""
-        from model_store.errors import ImageError
-        from model_store.prediction import MEDIA_TYPE, Prediction, encode
+        """One body for each request, in order; status and media type go through the context.
+
+        A request is an image, or several in one parcel: each of those has its own answer in the parcel that goes back.
+        """
+        from model_store import parcel
 
         assert self._engine is not None, "TorchServe calls initialize first"
+        bodies = [_body(item) for item in data]
+        parcels = [parcel.unpack(body) for body in bodies]
+        images = [[body] if parts is None else parts for body, parts in zip(bodies, parcels, strict=True)]
+        results = iter(_predict(self._engine, [image for several in images for image in several]))
         replies = []
-        for index, result in enumerate(_predict(self._engine, [_body(item) for item in data])):
-            if isinstance(result, Prediction):
-                context.set_response_content_type(index, MEDIA_TYPE)
-                replies.append(encode(result))
-            else:
-                status = HTTPStatus(result.status if isinstance(result, ImageError) else 500)
+        for index, parts in enumerate(parcels):
+            answers = [answer(next(results)) for _ in images[index]]
+            if parts is None:
+                ((status, media_type, reply),) = answers
                 context.set_response_status(status.value, status.phrase, index)
-                context.set_response_content_type(index, PROBLEM)
-                replies.append(_problem(status, result))
+                context.set_response_content_type(index, media_type)
+            else:
+                reply = parcel.pack([body for *_, body in answers])
+                context.set_response_content_type(index, parcel.MEDIA_TYPE)
+            replies.append(reply)
         return replies
+
+
+def answer(result: Any) -> tuple[HTTPStatus, str, bytes]:
+    """Status, media type and body of what the engine made of one image."""
+    from dataclasses import replace
+
+    from model_store import parcel
+    from model_store.errors import ImageError
+    from model_store.prediction import MEDIA_TYPE, Prediction, encode
+
+    if isinstance(result, Prediction):
+        return HTTPStatus.OK, MEDIA_TYPE, encode(replace(result, together=parcel.MOST))
+    status = HTTPStatus(result.status if isinstance(result, ImageError) else 500)
+    return status, PROBLEM, _problem(status, result)
 
 
 def _open(context: Any) -> Engine:

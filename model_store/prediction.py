@@ -38,6 +38,8 @@ class Prediction:
     """`[D]`"""
     decode_ms: float = 0.0
     run_ms: float = 0.0
+    together: int = 1
+    """Images that whoever said this takes in one request; more than one come and go as `parcel`."""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -50,6 +52,7 @@ class _Header(msgspec.Struct, frozen=True):
     embedding: Annotated[int, msgspec.Meta(ge=0)]
     decode_ms: Annotated[float, msgspec.Meta(ge=0)]
     run_ms: Annotated[float, msgspec.Meta(ge=0)]
+    together: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 _header_encoder = msgspec.json.Encoder()
@@ -67,6 +70,7 @@ def encode(prediction: Prediction) -> bytes:
             int(prediction.embedding.size),
             round(prediction.decode_ms, 3),
             round(prediction.run_ms, 3),
+            prediction.together,
         )
     )
     return b"".join(
@@ -101,7 +105,7 @@ def decode(data: bytes) -> Prediction:
     check_scores(probability, typicality)
     return Prediction(
         header.graph, header.provider, header.precision, probability, typicality, embedding,
-        header.decode_ms, header.run_ms,
+        header.decode_ms, header.run_ms, header.together,
     )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ async def _models(settings: Settings, control: Control) -> list[Finding]:
     metrics = Metrics()
     classifier: Classifier
     if settings.classifier == "torchserve":
-        classifier = TorchServeClassifier(settings.torchserve_url, settings.classify_timeout_s, 4, metrics)
+        classifier = TorchServeClassifier(settings.torchserve_url, settings.classify_timeout_s, 4, 4, metrics)
     else:
         classifier = InProcessClassifier(settings.provider, settings.threads, metrics)
     findings = []

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """Of the inprocess classifier."""
     threads: Annotated[int, Field(ge=1)] = 2
     """Of the inprocess classifier."""
+    classifier_requests: Annotated[int, Field(ge=1)] = 16
+    """Of one model, under way at TorchServe at once; images that come meanwhile go out together."""
     classify_timeout_s: Annotated[float, Field(gt=0)] = 5.0
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20_000_000
     max_in_flight: Annotated[int, Field(ge=1)] = 256

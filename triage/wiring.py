@@ -165,8 +165,9 @@ async def start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
 def _classifier(settings: Settings, metrics: Metrics) -> Classifier:
     if settings.classifier == "torchserve":
         return TorchServeClassifier(
-            settings.torchserve_url, settings.classify_timeout_s, settings.max_in_flight, metrics
-        )
+            settings.torchserve_url, settings.classify_timeout_s, settings.classifier_requests, settings.max_in_flight,
+            metrics,
+        )  # fmt: skip
     return InProcessClassifier(settings.provider, settings.threads, metrics)
 
 

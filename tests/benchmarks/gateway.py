@@ -44,7 +44,10 @@ def measure(bundle: Bundle, pairs: int, seconds: float) -> dict[str, object]:
         data = Path(folder)
         (data / "models").symlink_to(bundle.folder.parents[1].resolve())
         valkey = Valkey(data / "valkey")
-        settings = {"torchserve_url": f"http://127.0.0.1:{server.listen.inference}", "node": "bench"}
+        settings = {
+            "torchserve_url": f"http://127.0.0.1:{server.listen.inference}", "node": "bench",
+            "classifier_requests": str(server.serving.requests),
+        }  # fmt: skip
         try:
             gateway = Gateway(data, valkey.url, settings)
         except BaseException:

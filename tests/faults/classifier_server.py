@@ -14,23 +14,25 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from handlers import sigmoid_handler
 from model_store import bundle as bundles
-from model_store import prediction as wire
+from model_store import parcel
 from model_store.engine import Engine
-from model_store.errors import ImageError
 
 
 def app(engine: Engine, delay: Path) -> Starlette:
     async def predict(request: Request) -> Response:
-        image = await request.body()
+        body = await request.body()
         await asyncio.sleep(_seconds(delay))
-        (answer,) = engine.predict([image])
-        if isinstance(answer, ImageError):
-            return JSONResponse({"detail": str(answer)}, answer.status, media_type="application/problem+json")
-        return Response(wire.encode(answer), media_type=wire.MEDIA_TYPE)
+        parts = parcel.unpack(body)
+        answers = [sigmoid_handler.answer(result) for result in engine.predict(parts or [body])]
+        if parts is None:
+            ((status, media_type, reply),) = answers
+            return Response(reply, status.value, media_type=media_type)
+        return Response(parcel.pack([reply for *_, reply in answers]), media_type=parcel.MEDIA_TYPE)
 
     return Starlette(routes=[Route("/predictions/{model}/{version}", predict, methods=["POST"])])
 

@@ -16,8 +16,9 @@ from handlers import probe, runtime
 from handlers.errors import ServerError
 from handlers.server import TorchServe
 from handlers.serving import Serving
+from model_store import parcel
 from model_store.bundle import Bundle, Golden
-from model_store.prediction import MEDIA_TYPE, decode
+from model_store.prediction import MAGIC, MEDIA_TYPE, decode
 from tests.bundles import make, picture
 from tests.handlers.calling import post, post_together, status
 
@@ -89,6 +90,32 @@ def test_an_unexpected_failure_spares_neighbours_and_worker(fragile: TorchServe)
     assert any(f"a batch of {size} failed" in log for size in range(2, 9)), (
         "no batch was shared: the test shows nothing"
     )
+
+
+def test_images_of_one_parcel_are_answered_each(server: TorchServe, bomb: bytes) -> None:
+    """Beside single images in the same batch, too."""
+    parts = [picture("red"), b"just text", picture("blue"), bomb, b"", picture("green")]
+    bodies = [parcel.pack(parts), picture("red"), parcel.pack(parts[:1]), b"just text", parcel.pack([])]
+    first, alone, second, refused, none = post_together(server.url, bodies)
+    assert (first.status, first.media_type) == (200, parcel.MEDIA_TYPE)
+    answers = parcel.unpack(first.body)
+    assert answers is not None
+    said = [decode(each).probability.argmax() if each[:4] == MAGIC else json.loads(each)["status"] for each in answers]
+    assert said == [0, 415, 2, 413, 400, 1]
+    assert decode(answers[0]).together == parcel.MOST
+    assert (alone.status, alone.media_type, refused.status) == (200, MEDIA_TYPE, 415)
+    assert len(parcel.unpack(second.body) or []) == 1
+    assert parcel.unpack(none.body) == []
+    assert post(server.url, bodies[0][:-1]).status == 415, "a parcel that was cut short is no image either"
+
+
+def test_an_unexpected_failure_spares_its_parcel(fragile: TorchServe) -> None:
+    colours = ["green", "blue", "red", "blue"]
+    reply = post(fragile.url, parcel.pack([picture(colour) for colour in colours]))
+    answers = parcel.unpack(reply.body)
+    assert answers is not None
+    assert [each[:4] == MAGIC for each in answers] == [True, False, True, False]
+    assert json.loads(answers[1])["status"] == 500
 
 
 def test_a_worker_that_fails_its_golden_samples_is_not_kept(fragile: TorchServe) -> None:

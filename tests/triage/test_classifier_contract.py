@@ -51,7 +51,7 @@ async def classifier(request: pytest.FixtureRequest) -> AsyncIterator[Classifier
     if request.param == "inprocess":
         made = InProcessClassifier("cpu", 1, Metrics())
     else:
-        made = TorchServeClassifier(request.getfixturevalue("torchserve_url"), 10.0, 16, Metrics())
+        made = TorchServeClassifier(request.getfixturevalue("torchserve_url"), 10.0, 4, 16, Metrics())
     yield made
     await made.close()
 
@@ -174,7 +174,7 @@ async def test_whatever_else_a_server_says_is_unavailable(colours: Bundle, statu
 
     async with playing(answer) as url:
         metrics = Metrics()
-        classifier = TorchServeClassifier(url, 5.0, 4, metrics)
+        classifier = TorchServeClassifier(url, 5.0, 4, 4, metrics)
         for _ in range(3):
             with pytest.raises(ClassifierUnavailable):
                 await classifier.classify(picture(), colours)
@@ -193,7 +193,7 @@ async def test_no_server_and_a_silent_one_are_unavailable(colours: Bundle) -> No
 
     async with playing(silence) as silent:
         for url, timeout in ((f"http://127.0.0.1:{free_ports(1)[0]}", 5.0), (silent, 0.2)):
-            classifier = TorchServeClassifier(url, timeout, 4, Metrics())
+            classifier = TorchServeClassifier(url, timeout, 4, 4, Metrics())
             with pytest.raises(ClassifierUnavailable, match="does not answer"):
                 await classifier.classify(picture(), colours)
             await classifier.close()
