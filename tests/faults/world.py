@@ -133,8 +133,9 @@ def world(
         stack.callback(lambda: valkey.process.kill())  # noqa: PLW0108  # a fault may have started another
         to_redis = stack.enter_context(Proxy(valkey.port))
         made = World(data, folder / "faults", valkey, to_redis, [], settings)
-        for number, port in enumerate(free_ports(models)):
-            cable = stack.enter_context(Proxy(port))
+        for number in range(models):
+            cable = stack.enter_context(Proxy(0))
+            (cable.target,) = free_ports(1)  # only now: the cable would take a port that was free before it
             model = Model(data.bundle.folder, data.folder / "logs", folder / f"delay-{number}", cable)
             model.start()
             stack.callback(lambda model=model: model.process.kill())  # type: ignore[misc]
