@@ -50,7 +50,7 @@ class Changes:
         self, kind: str, project: str | None, name: str, model: BaseModel, if_match: str | None, actor: str
     ) -> str:
         """Puts a document of a kind; its etag."""
-        await asyncio.to_thread(self._control.check, kind, project, name, if_match)
+        await asyncio.to_thread(self._control.check, kind, project, name, if_match, model)
         said = _Said(kind, project, name, actor, text_of(model).decode(), if_match)
         return await self._in_order(
             said, lambda: self._control.keep(kind, project, name, model, if_match), lambda etag: etag

@@ -102,6 +102,31 @@ def test_nothing_is_sent_when_one_document_cannot_be(served: Served, tmp_path: P
     assert run(served, "diff", "-f", str(folder)).exit_code == 2
 
 
+def test_a_queue_comes_after_the_one_it_escalates_to(served: Served, tmp_path: Path) -> None:
+    last = QUEUE.replace("urgent", "last")
+    folder = written(tmp_path, a=SITE, b=f"{QUEUE}  escalate_to: last\n---{last}")
+    result = run(served, "apply", "-f", str(folder))
+    assert result.exit_code == 0, result.output
+    name = project(folder)
+    assert result.output.splitlines()[-2:] == [f"made queue {name}/last", f"made queue {name}/urgent"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("escalate_to: lst", "escalate_to = 'lst' is no other queue of the project; declare that one first"),
+        ("escalate_to: urgent", "escalate_to = 'urgent' is no other queue of the project"),
+        ("routes: [{labels: [rde]}]", "routes: 'rde' is no label of the project; there is red, green, blue, other"),
+    ],
+)
+def test_a_queue_that_names_what_is_not_there_is_refused(served: Served, tmp_path: Path, line: str, says: str) -> None:
+    folder = written(tmp_path, a=SITE)
+    (folder / "b.yaml").write_text(f"{QUEUE.format(project=project(folder))}  {line}\n")
+    result = run(served, "apply", "-f", str(folder))
+    assert (result.exit_code, says in result.output) == (1, True), result.output
+    assert served.http.get(f"/v1/projects/{project(folder)}/queues/urgent").status_code == 404
+
+
 def test_exit_codes_and_sentences_of_what_is_not_there(served: Served, tmp_path: Path) -> None:
     folder = written(tmp_path, a=SITE)
     assert run(served, "apply").exit_code == 2

@@ -176,6 +176,7 @@ def test_an_answer_is_amended_and_an_item_escalated(served: Served, client: Clie
     assert [each["note"] for each in asked.earlier] == ["is it teal?"]
 
 
+@pytest.mark.usefixtures("redis")
 def test_outcomes_go_on_over_a_gateway_that_is_killed_and_each_comes_once(tmp_path: Path, valkey: Valkey) -> None:
     data = make_data(tmp_path / "data")
     heard: list[str] = []

@@ -18,6 +18,9 @@ def queue_with(served: Served, **document: Any) -> str:
     """A project of its own whose queue has this document, in force."""
     project = f"v{next(PROJECTS)}"
     queue = served.project(project)
+    if document.get("escalate_to"):
+        path = f"/v1/projects/{project}/queues/{document['escalate_to']}"
+        assert served.http.put(path, json={}, headers={"If-None-Match": "*"}).status_code == 200
     put = served.http.put(f"/v1/projects/{project}/queues/review", json=document, headers={"If-None-Match": "*"})
     assert put.status_code == 200, put.text
     return queue
@@ -106,3 +109,10 @@ def test_without_adjudicators_the_reply_says_what_to_do(served: Served) -> None:
 )
 def test_an_amendment_that_cannot_be(served: Served, verdict: str, body: Any, status: int, says: str) -> None:
     problem(served.http.post(f"/v1/verdicts/{verdict}/amend", json=body), status, says)
+
+
+def test_a_body_that_is_no_json_is_said_to_be_none(served: Served) -> None:
+    broken = served.http.post(
+        "/v1/leases/x/verdict", content=b'{"answers": {', headers={"Content-Type": "application/json"}
+    )
+    problem(broken, 400, "the body is no JSON")

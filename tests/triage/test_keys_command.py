@@ -49,6 +49,13 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], c
     assert (ended, says in out + err, "Traceback" in out + err) == (code, True, False), out + err
 
 
+def test_the_keys_of_a_folder_that_is_not_there_are_not_none(tmp_path: Path) -> None:
+    ended, out, err = run("list", "--data", str(tmp_path / "dta"))
+    assert (ended, out) == (1, "")
+    assert "dta/control is not there; name the service's data folder with --data" in err
+    assert not (tmp_path / "dta").exists()
+
+
 def test_a_gateway_for_others_starts_once_there_is_an_admin(tmp_path: Path) -> None:
     """It is refused before anything is opened, so that no Redis is needed here."""
 

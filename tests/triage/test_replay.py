@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 
 import secondreader
@@ -147,3 +149,13 @@ async def test_replay_holds_one_file_at_a_time(gateway: Wired) -> None:
     done = replay(counted(), Catalog(gateway.data.folder), None, lambda: at_once.append(ahead[0]))
     assert (done.agree, at_once) == (3, [1, 2, 3])
     assert sum(1 for _ in read(gateway.journal.folder)) == 3
+
+
+@pytest.mark.parametrize("command", [("log", "stats"), ("log", "replay"), ("explain", "x")])
+def test_a_folder_where_nothing_was_recorded_is_a_mistake(tmp_path: Path, command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(secondreader.main, [*command, "--data", str(tmp_path / "dta")])
+    assert result.exit_code == 1
+    assert (
+        result.output == f"Error: nothing was recorded in {tmp_path}/dta; name the service's data folder with --data\n"
+    )
+    assert not (tmp_path / "dta").exists()

@@ -70,8 +70,9 @@ class References:
                 key = uri.removeprefix(prefix)
                 if key != uri and not (prefix == f"{name}:" and key.startswith("//")):
                     return name, _normal(key)
-        known = ", ".join(f"{name}:" for name in self._urls) or "none; name some in TRIAGE_REFERENCES"
-        raise Forbidden(f"{uri[:200]!r} is in no store that this service reads; use one of these: {known}")
+        known = ", ".join(f"{name}:" for name in self._urls)
+        mend = f"use one of these: {known}" if known else "send the image itself, or name stores in TRIAGE_REFERENCES"
+        raise Forbidden(f"{uri[:200]!r} is in no store that this service reads; {mend}")
 
 
 def checked(name: str, url: str) -> str:

@@ -160,7 +160,11 @@ def _create_in_store(wanted: dict[str, Any], config: Path | None, data: Path | N
 
 def _list_store(config: Path | None, data: Path | None) -> list[dict[str, Any]]:
     from triage.access import making
+    from triage.store.places import folder_of
 
+    folder = folder_of(settings_of(config, data=data).control_place)
+    if folder is not None and not folder.is_dir():
+        raise click.ClickException(f"{folder} is not there; name the service's data folder with --data, or its --url")
     now = datetime.datetime.now(datetime.UTC)
     try:
         store = _documents(config, data)

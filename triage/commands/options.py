@@ -34,11 +34,14 @@ def settings_of(config: Path | None, **arguments: Any) -> Settings:
 
 
 def history_of(settings: Settings, told: Any = None) -> Any:
-    """Everything that was ever recorded: the journals here and the log."""
+    """Everything that was ever recorded: the journals here and the log. Raises SettingsError where neither is."""
     from triage.archive.history import History
     from triage.journal.reading import to_the_log
-    from triage.store.places import open_objects
+    from triage.store.places import folder_of, open_objects
 
+    log = folder_of(settings.log_place)
+    if log is not None and not log.is_dir() and not settings.journal_folder.is_dir():
+        raise SettingsError(f"nothing was recorded in {settings.data}; name the service's data folder with --data")
     return History(open_objects(settings.log_place), settings.journal_folder, told or to_the_log)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from model_store.errors import DocumentError, document_error
 from triage.control.kinds import KINDS, NAME, Kind, shown
 from triage.control.site_document import SiteDocument
+from triage.reviewing.queue_document import QueueDocument
 
 SITE = Kind("site", "sites", SiteDocument, "sites.read", "sites.manage")
 KNOWN: dict[str, Kind[Any]] = {"site": SITE, **{name: kind for name, kind in KINDS.items() if kind.routed}}
@@ -63,14 +64,32 @@ class Declared:
 
 
 def read(places: Sequence[Path]) -> list[Declared]:
-    """Every document of files and folders, in the order given, folders by name. Raises DocumentError, one sentence."""
+    """Every document of files and folders, in the order given, folders by name, but each queue after the one that it escalates
+    to. Raises DocumentError, one sentence."""
     found: dict[str, Declared] = {}
     for path in (file for place in places for file in _files(place)):
         for each in _documents(path):
             if each.told in found:
                 raise DocumentError(f"{each.where}: {each.told} stands in {found[each.told].where} already; remove one")
             found[each.told] = each
-    return list(found.values())
+    return _adjudicators_first(found)
+
+
+def _adjudicators_first(found: dict[str, Declared]) -> list[Declared]:
+    """In the order given, but for queues that others escalate to: a service takes none that names what it does not know."""
+    order: dict[str, Declared] = {}
+
+    def put(each: Declared, behind: frozenset[str]) -> None:
+        if each.told in order or each.told in behind:
+            return
+        named = each.model.escalate_to if isinstance(each.model, QueueDocument) else None
+        if adjudicators := found.get(f"queue {each.project}/{named}"):
+            put(adjudicators, behind | {each.told})
+        order[each.told] = each
+
+    for each in found.values():
+        put(each, frozenset())
+    return list(order.values())
 
 
 def _files(place: Path) -> list[Path]:

@@ -37,6 +37,8 @@ from triage.ids import now_us
 from triage.ports import Documents
 from triage.promise.releases import CANARY, watched_as
 from triage.promise.standing import Standing
+from triage.reviewing.item import REVIEW
+from triage.reviewing.queue_document import QueueDocument
 
 Name = Annotated[str, Field(pattern=NAME)]
 """Of a project or a site: it stands in paths, lease tokens and Redis keys."""
@@ -256,6 +258,17 @@ class Control:
                 "add it to 'suspended', or certify anew from images that came since"
             )
 
+    def _check_queue(self, project: str, name: str, queue: QueueDocument) -> None:
+        """Raises ModelStoreError for a queue that names one that is not there, itself, or no label of the project."""
+        to = queue.escalate_to
+        # In the store: another gateway may have been given the adjudicators' document a moment ago.
+        if to == name or (to not in (None, REVIEW) and self._now(KINDS["queue"].path(project, to)) is None):
+            raise ModelStoreError(f"escalate_to = {to!r} is no other queue of the project; declare that one first")
+        labels = next((site.labels.ids for site in self.sites if site.project == project), None)
+        unknown = {label for rule in queue.routes for label in rule.labels} - set(labels or ())
+        if labels is not None and unknown:
+            raise ModelStoreError(f"routes: {min(unknown)!r} is no label of the project; there is {', '.join(labels)}")
+
     def open(self, project: str, name: str, content: bytes, etag: str = "") -> Site:
         """The site that a document describes, under no suspension yet. Raises ModelStoreError naming what does not fit."""
         return open_site(self.catalog, project, name, content, etag)
@@ -299,8 +312,13 @@ class Control:
         """`prepare` and `commit`; the site, and the etag that it replaced."""
         return self.commit(self.prepare(project, name, document, if_match)), if_match
 
-    def check(self, kind: str, project: str | None, name: str, if_match: str | None) -> None:
-        """Raises PreconditionFailed when a document of a kind is not the one the caller read (None: is there)."""
+    def check(
+        self, kind: str, project: str | None, name: str, if_match: str | None, model: BaseModel | None = None
+    ) -> None:
+        """Raises PreconditionFailed when a document of a kind is not the one the caller read (None: is there), and
+        ModelStoreError for one that names what is not there."""
+        if isinstance(model, QueueDocument) and project is not None:
+            self._check_queue(project, name, model)
         self._stands(KINDS[kind].path(project, name), "/".join(filter(None, (project, name))) or kind, if_match)
 
     def keep(self, kind: str, project: str | None, name: str, model: BaseModel, if_match: str | None) -> str:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from model_store.errors import ImageError, ModelStoreError
 from model_store.manifest import ImageSpec
 from triage import tracing
-from triage.errors import Invalid, TriageError
+from triage.errors import BadRequest, Invalid, TriageError
 from triage.parts import Parts
 from triage.routes.sealed import HEADERS
 from triage.safe_image import safe_image
@@ -64,6 +64,8 @@ def problem_of(error: Exception) -> Response:
             return problem(Invalid.title, 422, str(error), "document")
         case RequestValidationError():
             first = error.errors()[0]
+            if first["type"] == "json_invalid":
+                return problem_of(BadRequest(f"the body is no JSON ({first['ctx']['error']}); mend it"))
             where = ".".join(str(part) for part in first["loc"])
             said = f"{where}: {first['msg']}; see /openapi.json".encode(
                 errors="replace"
