@@ -4,7 +4,8 @@
 
 It takes a few items at a time and puts each into the folder as `to-read/ITEM.png` and `to-read/ITEM.json`, which says what
 may be answered. Whoever answers writes `answered/ITEM.json`, like `{"present": ["boot"]}` or `{"outcome": "unusable"}`:
-under another name first, then renamed. Labels that a blind item asks for and that are not present are sent as absent.
+under another name first, then renamed. Labels that a blind item asks for and that are not present are sent as absent. What
+cannot be taken is told and becomes `ITEM.refused`.
 
 All that it has to remember lies in the folder, so it may be killed at any moment and started again: items that are still
 its own are kept, others are taken away again, and an answer that was sent already is sent again, which changes nothing.
@@ -19,6 +20,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -44,6 +46,10 @@ class Bridge:
             except LeaseLost as error:  # somebody else has it by now, or has answered it
                 print(f"{item.item}: {error}", flush=True)
                 self.forget(item)
+        asked = {item.item for item in self.held()}
+        for path in self.answered.glob("*.json"):
+            if path.stem not in asked:
+                self.refuse(path, "nothing of this name is to be read")
         free = self.at_once - len(self.held())
         if free > 0:
             for item in self.client.lease(self.queue, self.reviewer, count=free, wait_s=1):
@@ -66,26 +72,37 @@ class Bridge:
         if not path.exists():
             self.client.extend(item)
             return
-        said = json.loads(path.read_text())
-        if item.blind and "outcome" not in said:  # every label is asked
-            named = {label for labels in said.values() if isinstance(labels, list) for label in labels}
-            said["absent"] = [*said.get("absent", []), *(each["id"] for each in item.labels if each["id"] not in named)]
         try:
-            self.client.answer(item, **said)
-        except (ServiceError, TypeError) as error:
+            self.client.answer(item, **said(path, item))
+        except (ServiceError, TypeError, ValueError) as error:
             if isinstance(error, LeaseLost) or getattr(error, "status", 422) != 422:
                 raise
-            print(f"{item.item}: {error}", flush=True)  # the answer's own fault: whoever gave it mends it
-            path.replace(path.with_suffix(".refused"))
+            self.refuse(path, str(error))
             return
         print(f"{item.item}: answered", flush=True)
         self.forget(item)
+
+    def refuse(self, path: Path, why: str) -> None:
+        """The answer's own fault: whoever gave it mends it."""
+        print(f"{path.stem}: {why}", flush=True)
+        path.replace(path.with_suffix(".refused"))
 
     def forget(self, item: LeasedItem) -> None:
         """The lease last: as long as it is there, the rest is found again."""
         (self.answered / f"{item.item}.json").unlink(missing_ok=True)
         (self.to_read / f"{item.item}.png").unlink(missing_ok=True)
         (self.to_read / f"{item.item}.json").unlink(missing_ok=True)
+
+
+def said(path: Path, item: LeasedItem) -> dict[str, Any]:
+    """What an answer's file says, as words of `Client.answer`. Raises ValueError."""
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+        raise ValueError('an answer is an object, like {"present": ["boot"]}')
+    if item.blind and "outcome" not in found:  # every label is asked
+        named = {label for labels in found.values() if isinstance(labels, list) for label in labels}
+        found["absent"] = [*found.get("absent", []), *(each["id"] for each in item.labels if each["id"] not in named)]
+    return found
 
 
 def write(path: Path, content: bytes) -> None:

@@ -86,6 +86,12 @@ def test_a_consumer_brings_answers_back_also_when_it_is_killed_between(
         eventually(lambda: client.prediction(out[0])["final"])
         refused = bridge / "answered" / f"{out[1]}.refused"
         eventually(refused.exists)
+        for name, text in (("stranger", "{}"), (out[1], "{"), (out[1], "[]")):
+            refused.unlink(missing_ok=True)
+            part = bridge / "answered" / "part"
+            part.write_text(text)
+            part.replace(bridge / "answered" / f"{name}.json")
+            eventually((bridge / "answered" / f"{name}.refused").exists)
         say(bridge, out[1], outcome="unusable", note="blurred")
         say(bridge, out[2], present=["blue"], absent=["red"])
         for item in out:
