@@ -53,7 +53,7 @@ def test_a_command_whose_role_is_not_installed_names_the_extra(monkeypatch: pyte
     [
         (("unknown",), 2, "No such command 'unknown'"),
         (("serve", "--port", "99999"), 2, "port = 99999"),
-        (("explain", "0"), 1, "stands in no journal"),
+        (("explain", "0"), 1, "nothing was recorded in data"),
         (("predict", __file__, "--url", "http://127.0.0.1:9"), 1, "nothing answers at http://127.0.0.1:9"),
         (("recover", "--redis-url", "redis://127.0.0.1:9"), 1, "journal holds no journal"),
         (("up", "--data", "nowhere"), 1, "nowhere cannot be served"),

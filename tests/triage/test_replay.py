@@ -159,3 +159,11 @@ def test_a_folder_where_nothing_was_recorded_is_a_mistake(tmp_path: Path, comman
         result.output == f"Error: nothing was recorded in {tmp_path}/dta; name the service's data folder with --data\n"
     )
     assert not (tmp_path / "dta").exists()
+
+
+async def test_an_id_that_was_never_recorded_is_a_mistake(gateway: Wired) -> None:
+    await gateway.predict("red")
+    arguments = ["explain", "x", "--data", str(gateway.data.folder)]
+    result = await asyncio.to_thread(CliRunner().invoke, secondreader.main, arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: x stands in no journal of ")
