@@ -2,7 +2,7 @@
 
 Takes the model and rules that `make demo ARGS=--once` left in build/demo/data (or those of `--data`), serves them from a
 temporary folder, sends images of the sample's test stream and opens the page in Chromium. `--all FOLDER` writes every view:
-light, dark, upright, help, several groups, nothing to read.
+light, dark, upright, phone, help, several groups, nothing to read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training import sample
 from triage.client import Client
 
 ROOT = Path(__file__).parent.parent
-LAPTOP, TABLET = (1280, 800), (900, 1200)
+LAPTOP, TABLET, PHONE = (1280, 800), (900, 1200), (390, 844)
 STUDY = LabelSchema(
     labels=(
         *(Label(id=name.lower().replace(" ", "-"), name=name, group="findings") for name in (
@@ -105,6 +105,7 @@ def main() -> None:
             given.all.mkdir(parents=True, exist_ok=True)
             photograph(browser, page, given.all / "dark.png", dark=True, keys=answers[6])
             photograph(browser, page, given.all / "upright.png", TABLET, keys=answers[6])
+            photograph(browser, page, given.all / "phone.png", PHONE, keys=[answers[6], "Enter"])
             photograph(browser, page, given.all / "help.png", dark=True, keys="?")
             declare(service, "study", mode="assist", labels=STUDY.model_dump())
             service.predict(sample.images("test")[7].encoded(), project="study", case="S-104")
